@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// One ledger: the live tries of a directory, its log, and the operations on them.
+//
+// Ledger::open() takes the directory's lock, loads the newest usable checkpoint and replays the log.
+// After that reads and proofs run on immutable tries and never wait for a Set; Sets pass one
+// sequencer (docs/architecture.md, "The life of a Set"): a Set that was answered is durable, and one
+// that failed is not in the log.
+
+#include "ledger/error.h"
+#include "ledger/forest.h"
+#include "ledger/model.h"
+#include "ledger/proof/prove.h"
+#include "ledger/stop.h"
+#include "ledger/trie/trie.h"
+#include "shm/memory-budget.h"
+
+#include <kj/filesystem.h>
+#include <kj/function.h>
+
+#include <array>
+
+namespace ledger {
+
+// How far a start has come. Reported from the opening thread, a few times a second.
+struct Progress {
+  enum class Phase { CHECKPOINT, REPLAY } phase;
+  uint64_t done;   // Bytes.
+  uint64_t total;  // Bytes.
+};
+
+// A client's own name for a Set, so that a retry attaches to the first try.
+using SetId = std::array<kj::byte, 16>;
+
+struct LedgerOptions {
+  uint32_t forestCapacity = 500;                    // Tries, 1 to 65,535.
+  uint64_t walSegmentSize = uint64_t(32) << 20;     // Bytes, a multiple of 32,768.
+  kj::Function<void(const Progress&)> progress = [](const Progress&) {};
+  // Things an operator should know: a torn tail that was cut, a checkpoint that was passed over.
+  kj::Function<void(kj::StringPtr)> warn = [](kj::StringPtr) {};
+};
+
+// The values of some registers, where they lie in the store; `trie` keeps them there.
+struct Values {
+  kj::Own<const Trie> trie;
+  kj::Array<Value> values;  // In the order of the keys; unallocated registers are empty.
+  uint64_t bytes;           // Sum of the values' lengths.
+};
+
+struct LedgerStats {
+  uint64_t states, nodes, leaves, values;  // Live: in the forest or held by a reader.
+  uint64_t nodeBytes, valueBytes;          // Of the live ones, in the stores.
+  uint64_t committedBytes;                 // Of the stores' memfds.
+  uint64_t privateBytes;                   // Counters beside them.
+  uint64_t newestRegisters, newestBytes;   // Of the newest trie: regCount, regSize.
+  uint32_t activeSegment;                  // Of the log.
+};
+
+// Thread: const methods from any thread. get(), prove() and set() do work that grows with the
+// request and set() waits for the disk: not on an event loop.
+class Ledger final {
+public:
+  // Throws if the directory is locked, is not a ledger or is damaged; the message names the file,
+  // the offset and what to do. `budget` bounds the stores. An empty directory becomes a ledger.
+  static kj::Own<Ledger> open(kj::Own<const kj::Directory> directory, kj::StringPtr directoryName,
+                              kj::Own<const shm::MemoryBudget> budget, LedgerOptions options);
+
+  // Finishes the Sets that were accepted, closes the log, gives the lock back.
+  ~Ledger() noexcept(false);
+
+  // The empty ledger's state, whether or not it is still in the forest.
+  RootHash initialState() const;
+  bool hasState(const RootHash& state) const;
+  uint64_t stateCount() const;
+  // 0 is the oldest, -1 the newest. Error: INDEX_OUT_OF_RANGE.
+  Result<RootHash> stateByIndex(int64_t index) const;
+  kj::Array<RootHash> states() const;  // Oldest first.
+
+  // Pins a state: its trie stays readable as long as it is held. Error: UNKNOWN_STATE.
+  Result<kj::Own<const Trie>> pin(const RootHash& state) const;
+
+  // One register, in a few microseconds. The bytes live as long as `trie`.
+  static Result<Value> getSingleValue(const Trie& trie, EncodedKey key);
+
+  // Empty in, empty out, whatever the state. Errors: UNKNOWN_STATE, BAD_KEY, CANCELLED.
+  Result<Values> get(const RootHash& state, kj::ArrayPtr<const EncodedKey> keys,
+                     const Stop& stop) const;
+
+  // A batch proof, sized and ready to be encoded. Empty in: a proof of nothing, whatever the state.
+  // Errors: UNKNOWN_STATE, BAD_KEY, PROOF_TOO_DEEP, CANCELLED.
+  Result<BatchProof> prove(const RootHash& state, kj::ArrayPtr<const EncodedKey> keys,
+                           const Stop& stop) const;
+
+  // Applies one update and returns the new state once it is durable and published. The bytes of
+  // `keys` and `values` must not change during the call. No keys: `state`, unchecked. `stop` is
+  // honoured up to the commit point, never after. A Set whose `id` is in flight or among the last
+  // 1,024 is not executed again: it returns that one's result.
+  // Errors: UNKNOWN_STATE, BAD_KEY, BAD_REQUEST, TOO_LARGE, OUT_OF_MEMORY, CANCELLED, WRITE_FAILED,
+  // SET_ID_REUSED, SHUTTING_DOWN. After any of them nothing of the update is in the log.
+  Result<RootHash> set(const RootHash& state, kj::ArrayPtr<const EncodedKey> keys,
+                       kj::ArrayPtr<const Value> values, kj::Maybe<SetId> id,
+                       const Stop& stop) const;
+
+  LedgerStats stats() const;
+
+  struct Impl;
+  explicit Ledger(kj::Own<Impl> impl);  // Use open().
+  KJ_DISALLOW_COPY(Ledger);
+
+private:
+  kj::Own<Impl> impl;
+};
+
+}  // namespace ledger
