@@ -4,8 +4,8 @@
 //
 // A memfd has no size limit of its own, and fallocate on one never answers ENOSPC: past the end of
 // memory the OOM killer ends some process, often another one. So every commit of memory that grows
-// with a request asks a budget first. Budgets form a tree: a reservation is counted in its budget and
-// in every budget above, and all of them must have room.
+// with a request asks a budget first. Budgets form a tree: a reservation is counted in its budget
+// and in every budget above, and all of them must have room.
 
 #include <kj/common.h>
 #include <kj/one-of.h>
@@ -56,12 +56,12 @@ private:
 };
 
 // Thread: every method is const and may be called from any thread.
-class MemoryBudget final: public kj::AtomicRefcounted {
+class MemoryBudget final : public kj::AtomicRefcounted {
 public:
   // `name` appears in errors: the flag that sets the limit.
   static kj::Own<const MemoryBudget> create(kj::StringPtr name, uint64_t limit);
-  static kj::Own<const MemoryBudget> createUnder(
-      const MemoryBudget& parent, kj::StringPtr name, uint64_t limit);
+  static kj::Own<const MemoryBudget> createUnder(const MemoryBudget& parent, kj::StringPtr name,
+                                                 uint64_t limit);
 
   kj::OneOf<Reservation, Shortage> reserve(uint64_t bytes) const;
 

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "shm/memfd.h"
+
+#include <kj/debug.h>
+
+#include <cerrno>
+#include <limits>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U  // Linux 6.3.
+#endif
+
+namespace shm {
+namespace {
+
+// No write but through the mapping that exists, no resize, no further seal.
+constexpr int SEALS = F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+
+// fallocate gives back everything it did when a signal interrupts it: in steps of this many bytes
+// it gets on even under a profiler's timer.
+constexpr uint64_t COMMIT_STEP = uint64_t(64) << 20;
+
+uint64_t pageSize() {
+  static const uint64_t SIZE = sysconf(_SC_PAGESIZE);
+  return SIZE;
+}
+
+kj::AutoCloseFd makeMemfd(kj::StringPtr name) {
+  constexpr unsigned FLAGS = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+  // Where the machine refuses executable memfds this flag is required; old kernels do not know it.
+  int fd = memfd_create(name.cStr(), FLAGS | MFD_NOEXEC_SEAL);
+  if (fd < 0 && errno == EINVAL) fd = memfd_create(name.cStr(), FLAGS);
+  if (fd < 0) KJ_FAIL_SYSCALL("memfd_create", errno, name);
+  return kj::AutoCloseFd(fd);
+}
+
+// Resizing over RLIMIT_FSIZE raises SIGXFSZ, which ends a process that does not ignore it.
+void checkFileSizeLimit(uint64_t size) {
+  struct rlimit limit;
+  KJ_SYSCALL(getrlimit(RLIMIT_FSIZE, &limit));
+  KJ_REQUIRE(limit.rlim_cur == RLIM_INFINITY || size <= limit.rlim_cur,
+             "a memfd of this size is over the process's file size limit (RLIMIT_FSIZE, ulimit -f)",
+             size, limit.rlim_cur);
+}
+
+// For kernels without MADV_POPULATE_WRITE: one write a page, of what is there.
+void touch(kj::ArrayPtr<kj::byte> pages) {
+  for (uint64_t at = 0; at < pages.size(); at += pageSize()) {
+    volatile kj::byte& first = pages[at];
+    first = first;
+  }
+}
+
+}  // namespace
+
+kj::Own<Memfd> Memfd::create(kj::StringPtr name, uint64_t size) {
+  KJ_REQUIRE(size > 0 && size % pageSize() == 0 && size <= std::numeric_limits<off_t>::max(),
+             "not a size for a memfd", name, size, pageSize());
+  checkFileSizeLimit(size);
+
+  kj::AutoCloseFd fd = makeMemfd(name);
+  KJ_SYSCALL(ftruncate(fd, size), name, size);
+  // Readable by the owner, who reopens it for peers; to all others the descriptor is the only way.
+  KJ_SYSCALL(fchmod(fd, S_IRUSR), name);
+
+  void* start = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+  if (start == MAP_FAILED) KJ_FAIL_SYSCALL("mmap", errno, name, size);
+  // From here the new object unmaps.
+  auto result = kj::heap<Memfd>(kj::mv(fd), kj::arrayPtr(reinterpret_cast<kj::byte*>(start), size));
+  KJ_SYSCALL(fcntl(result->fd, F_ADD_SEALS, SEALS), name, size);
+  return result;
+}
+
+Memfd::Memfd(kj::AutoCloseFd fd, kj::ArrayPtr<kj::byte> mapping)
+    : fd(kj::mv(fd)), mapping(mapping) {}
+
+Memfd::~Memfd() noexcept(false) {
+  KJ_SYSCALL(munmap(mapping.begin(), mapping.size()));
+}
+
+void Memfd::commit(uint64_t offset, uint64_t length, Warm warm) const {
+  KJ_REQUIRE(offset <= mapping.size() && length <= mapping.size() - offset &&
+                 offset % pageSize() == 0 && length % pageSize() == 0,
+             "not whole pages of this memfd", offset, length, mapping.size());
+
+  for (uint64_t done = 0; done < length;) {
+    const uint64_t step = kj::min(length - done, COMMIT_STEP);
+    // ENOMEM, ENOSPC: no memory under vm.overcommit_memory=2. Elsewhere the kernel does not refuse.
+    KJ_SYSCALL(fallocate(fd, 0, offset + done, step), "committing pages of shared memory",
+               offset + done, step, mapping.size());
+    done += step;
+  }
+  if (warm == Warm::NO || length == 0) return;
+
+  auto pages = bytes().slice(offset, offset + length);
+  KJ_SYSCALL_HANDLE_ERRORS(madvise(pages.begin(), pages.size(), MADV_POPULATE_WRITE)) {
+    case EINVAL:
+      touch(pages);
+      break;
+    default:
+      KJ_FAIL_SYSCALL("madvise(MADV_POPULATE_WRITE)", error, offset, length);
+  }
+}
+
+kj::AutoCloseFd Memfd::openReadOnly() const {
+  int result;
+  auto path = kj::str("/proc/self/fd/", fd.get());
+  KJ_SYSCALL(result = open(path.cStr(), O_RDONLY | O_CLOEXEC), "needs /proc", path);
+  return kj::AutoCloseFd(result);
+}
+
+}  // namespace shm
