@@ -128,5 +128,24 @@ TEST(Memfd, LeavesNothingBehind) {
   EXPECT_EQ(errno, ENOMEM);
 }
 
+// Catches pages that a peer keeps alive after we believe that they are gone.
+TEST(Memfd, KnowsWhetherAPeerStillHasADescriptorOrAMapping) {
+  auto memfd = Memfd::create("test", PAGE);
+  memfd->commit(0, PAGE, Memfd::Warm::YES);
+  EXPECT_FALSE(memfd->isOpenElsewhere());
+  void* mapping;
+  {
+    auto reader = memfd->openReadOnly();
+    EXPECT_TRUE(memfd->isOpenElsewhere());
+    mapping = mmap(nullptr, PAGE, PROT_READ, MAP_SHARED, reader, 0);
+    ASSERT_NE(mapping, MAP_FAILED);
+  }
+  EXPECT_TRUE(memfd->isOpenElsewhere());
+  munmap(mapping, PAGE);
+  EXPECT_FALSE(memfd->isOpenElsewhere());
+  auto again = memfd->openReadOnly();  // Asking must not get in the way of later openings.
+  EXPECT_TRUE(memfd->isOpenElsewhere());
+}
+
 }  // namespace
 }  // namespace shm

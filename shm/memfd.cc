@@ -4,6 +4,7 @@
 #include <kj/debug.h>
 
 #include <cerrno>
+#include <csignal>
 #include <limits>
 
 #include <fcntl.h>
@@ -113,6 +114,24 @@ kj::AutoCloseFd Memfd::openReadOnly() const {
   auto path = kj::str("/proc/self/fd/", fd.get());
   KJ_SYSCALL(result = open(path.cStr(), O_RDONLY | O_CLOEXEC), "needs /proc", path);
   return kj::AutoCloseFd(result);
+}
+
+bool Memfd::isOpenElsewhere() const {
+  // The kernel grants a write lease on a read-only description only if it is the file's one
+  // read-only description, and a mapping holds its description. The lease lasts for two calls; an
+  // open() in between would send us a signal: let it be one that is ignored by default.
+  kj::AutoCloseFd witness = openReadOnly();
+  KJ_SYSCALL(fcntl(witness, F_SETSIG, SIGURG));
+  KJ_SYSCALL_HANDLE_ERRORS(fcntl(witness, F_SETLEASE, F_WRLCK)) {
+    case EAGAIN:
+      return true;
+    case EACCES:
+    case EINVAL:
+      return false;
+    default:
+      KJ_FAIL_SYSCALL("fcntl(F_SETLEASE)", error);
+  }
+  return false;  // Closing the witness ends the lease.
 }
 
 }  // namespace shm

@@ -35,6 +35,11 @@ public:
   // A descriptor for peers: O_RDONLY, of an open file description of its own. The caller owns it.
   kj::AutoCloseFd openReadOnly() const;
 
+  // Whether any descriptor of openReadOnly(), or a mapping of one, still exists in any process: it
+  // would keep the pages alive when this object is gone. False also where the kernel cannot say
+  // (fs.leases-enable=0, or the process has changed its uid).
+  bool isOpenElsewhere() const;
+
   Memfd(kj::AutoCloseFd fd, kj::ArrayPtr<kj::byte> mapping);  // Use create().
   ~Memfd() noexcept(false);
   KJ_DISALLOW_COPY(Memfd);
