@@ -316,7 +316,8 @@ struct Bulk @0xc739151e0e7e47c3 {
       # Bytes from that arena's start to the table.
 
       count @9 :UInt32;
-      # Entries. The receiver reads the table once, and checks it and each of its spans.
+      # Entries. The table is no longer than the longest payload that the receiver accepts. The
+      # receiver reads it once, and checks it and each of its spans.
 
       length @10 :UInt64;
       # Bytes of the payload: the sum of the spans' lengths.

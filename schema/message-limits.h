@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// How long a message may be, and how many payload bytes fit into one.
+//
+// Cap'n Proto 0.9 has one limit for what a peer sends and receives (the traversal limit). A sender
+// refuses to exceed its own; a receiver that has a lower one drops the connection. So each side
+// derives its limit from the payloads it means to carry, tells the other in the handshake, and
+// checks before it sends.
+
+#include "schema/ledger.capnp.h"
+
+#include <capnp/message.h>
+#include <kj/common.h>
+
+namespace ledger::rpc {
+
+// The message limit, in words, for payloads of `payloadBytes` inline. See messageSlackWords.
+constexpr uint64_t messageWordsFor(uint64_t payloadBytes) {
+  return payloadBytes / 8 + payloadBytes / 64 + MESSAGE_SLACK_WORDS;
+}
+
+// The payload that certainly fits into a message of `messageWords`: the inverse of the above, and
+// for lower limits what is left beside as much slack as payload.
+constexpr uint64_t inlinePayloadFor(uint64_t messageWords) {
+  return (messageWords - kj::min(uint64_t(MESSAGE_SLACK_WORDS), messageWords / 2)) / 9 * 64;
+}
+
+inline capnp::ReaderOptions readerOptionsFor(uint64_t messageWords) {
+  capnp::ReaderOptions options;
+  options.traversalLimitInWords = messageWords;
+  return options;
+}
+
+}  // namespace ledger::rpc
