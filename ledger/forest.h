@@ -33,8 +33,8 @@ public:
   kj::Maybe<uint32_t> lifetime(const RootHash& root) const;
 
   uint32_t size() const;
-  kj::Array<RootHash> roots() const;                // Oldest first.
-  kj::Array<kj::Own<const Trie>> tries() const;     // Oldest first.
+  kj::Array<RootHash> roots() const;             // Oldest first.
+  kj::Array<kj::Own<const Trie>> tries() const;  // Oldest first.
 
 private:
   struct HashOfRoot {

@@ -3,10 +3,10 @@
 // Proofs of registers, present or absent, from one trie.
 //
 // flow-go proves an absent register by a copy of the trie in which it is present with an empty
-// value; that copy changes the proofs of its neighbours. Here the copy exists only as positions of a
-// descent: all paths are descended together, and the only hashes computed are those of leaves that
-// an absent neighbour would push down. Proofs are planned (and so sized) first and then encoded
-// once, straight to where they are wanted.
+// value; that copy changes the proofs of its neighbours. Here the copy exists only as positions of
+// a descent: all paths are descended together, and the only hashes computed are those of leaves
+// that an absent neighbour would push down. Proofs are planned (and so sized) first and then
+// encoded once, straight to where they are wanted.
 //
 // Source: flow-go's ledger/complete/mtrie (docs/formats.md, "Proofs").
 

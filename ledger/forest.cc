@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ledger/forest.h"
+
+#include <kj/debug.h>
+
+namespace ledger {
+
+Forest::Forest(uint32_t capacity) : capacity(capacity) {
+  KJ_REQUIRE(capacity > 0, "a forest holds at least one trie");
+}
+
+// A root hash is as good as random.
+size_t Forest::HashOfRoot::operator()(const RootHash& root) const {
+  size_t result;
+  memcpy(&result, root.bytes.data(), sizeof(result));
+  return result;
+}
+
+bool Forest::add(kj::Own<const Trie> trie) const {
+  kj::Own<const Trie> evicted;  // Destroyed after the lock is given back.
+  auto lock = state.lockExclusive();
+  if (lock->index.count(trie->rootHash()) > 0) return false;
+  if (lock->order.size() == capacity) {
+    evicted = kj::mv(lock->order.front());
+    lock->order.pop_front();
+    lock->index.erase(evicted->rootHash());
+    ++lock->evicted;
+  }
+  lock->index.emplace(trie->rootHash(), lock->evicted + lock->order.size());
+  lock->order.push_back(kj::mv(trie));
+  return true;
+}
+
+kj::Maybe<kj::Own<const Trie>> Forest::find(const RootHash& root) const {
+  auto lock = state.lockShared();
+  auto found = lock->index.find(root);
+  if (found == lock->index.end()) return nullptr;
+  return kj::atomicAddRef(*lock->order[found->second - lock->evicted]);
+}
+
+kj::Maybe<uint32_t> Forest::lifetime(const RootHash& root) const {
+  auto lock = state.lockShared();
+  auto found = lock->index.find(root);
+  if (found == lock->index.end()) return nullptr;
+  return uint32_t(capacity - lock->order.size() + (found->second - lock->evicted));
+}
+
+uint32_t Forest::size() const {
+  return state.lockShared()->order.size();
+}
+
+kj::Array<RootHash> Forest::roots() const {
+  auto lock = state.lockShared();
+  return KJ_MAP(trie, lock->order) {
+    return trie->rootHash();
+  };
+}
+
+kj::Array<kj::Own<const Trie>> Forest::tries() const {
+  auto lock = state.lockShared();
+  return KJ_MAP(trie, lock->order) {
+    return kj::atomicAddRef(*trie);
+  };
+}
+
+}  // namespace ledger

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The records that hold keys and values, in memfd segments (format.h), each counted by a number of
+// its own.
+//
+// Space is given out in size classes (8 bytes apart up to 1 KiB, then eight to each doubling): a
+// freed record's space is used again for its class, and a segment whose last record goes is closed,
+// which is the only way memory goes back to the system. A record too large for the usual segment
+// gets one of its own.
+
+#include "ledger/trie/format.h"
+#include "ledger/trie/node-store.h"
+#include "ledger/trie/slot-table.h"
+#include "shm/memfd.h"
+#include "shm/memory-budget.h"
+
+#include <kj/mutex.h>
+#include <kj/vector.h>
+
+#include <array>
+#include <atomic>
+#include <memory>
+
+namespace ledger {
+
+// A record and its reference counter.
+struct PayloadHandle {
+  PayloadRef ref;
+  uint64_t counter = 0;
+};
+
+// A record as it lies in the store.
+struct PayloadView {
+  const PayloadHeader* header;
+
+  const Path& path() const { return header->path; }
+  EncodedKey key() const {
+    return {reinterpret_cast<const kj::byte*>(header + 1), header->keyLength()};
+  }
+  Value value() const { return {key().end(), header->valueLength}; }
+  // False: the leaf came from a file that had no payload object for it.
+  bool exists() const { return !(header->keyWord & PayloadHeader::NO_PAYLOAD); }
+  kj::Maybe<const Hash&> chainHash() const {
+    if (header->keyWord & PayloadHeader::HAS_CHAIN) return header->chainHash;
+    return nullptr;
+  }
+};
+
+// Thread: every method is const and may be called from any thread. A record's bytes are written by
+// whoever allocated it, until it publishes them.
+class PayloadStore final : private SlotTable::Growth {
+public:
+  PayloadStore(kj::Own<const shm::MemoryBudget> budget, SegmentSizes sizes);
+  ~PayloadStore() noexcept(false);
+
+  // A record for a key and a value of these lengths, already checked against MAX_KEY_SIZE and
+  // MAX_VALUE_SIZE.
+  struct Lengths {
+    uint32_t key;
+    uint32_t value;
+  };
+
+  // All or nothing; each record has one reference, and its header's lengths are set.
+  kj::Maybe<shm::Shortage> allocate(kj::ArrayPtr<const Lengths> lengths,
+                                    kj::ArrayPtr<PayloadHandle> out) const;
+
+  void addRef(uint64_t counter) const { counters.addRef(counter); }
+  uint32_t references(uint64_t counter) const { return counters.references(counter); }
+
+  // Frees the record with its last reference.
+  void release(PayloadHandle record) const;
+
+  PayloadView view(PayloadRef ref) const {
+    return {reinterpret_cast<const PayloadHeader*>(at(ref))};
+  }
+
+  // For the one who allocated the record.
+  PayloadHeader& writeHeader(PayloadRef ref) const {
+    return *reinterpret_cast<PayloadHeader*>(at(ref));
+  }
+  // Fills in all but the chain hash. `key` and `value` have the lengths that were asked for.
+  void write(PayloadRef ref, const Path& path, const Payload& payload) const;
+
+  uint64_t live() const { return counters.live(); }
+  uint64_t liveBytes() const;  // Space of the live records.
+  uint64_t committedBytes() const;
+  uint64_t privateBytes() const;
+
+  // The space of a record, from its start: what liveBytes() counts.
+  static uint64_t spaceFor(Lengths lengths);
+
+private:
+  static constexpr uint32_t SEGMENTS = 65536;
+  static constexpr unsigned CLASSES = 128 + 8 * 22;
+
+  struct Segment {
+    kj::Own<shm::Memfd> memory;  // Null: the number is free.
+    uint64_t committed = 0;      // Bytes from the start.
+    uint64_t used = 0;           // Bytes from the start that were given out at least once.
+    uint64_t live = 0;           // Bytes in live records.
+    shm::Reservation reservation;
+  };
+  struct State {
+    kj::Vector<Segment> segments;
+    kj::Maybe<uint32_t> current;  // Where new records go.
+    uint64_t nextSize;            // Of the next usual segment.
+    std::array<kj::Vector<PayloadRef>, CLASSES> free;
+    uint64_t liveBytes = 0;
+    uint64_t committed = 0;
+  };
+
+  // Growth of the counters: they stand for nothing else.
+  uint32_t open(uint32_t) override { return uint32_t(1) << SlotTable::GROUP_BITS; }
+  kj::Maybe<shm::Shortage> extend(uint32_t, uint32_t) override { return nullptr; }
+
+  kj::byte* at(PayloadRef ref) const {
+    // Acquire; pairs with the release in openSegment().
+    return bases[ref.segment()].load(std::memory_order_acquire) + ref.offset();
+  }
+  kj::Maybe<shm::Shortage> take(State& state, uint64_t space, PayloadRef& out) const;
+  kj::Maybe<shm::Shortage> takeFrom(State& state, uint32_t segment, uint64_t space,
+                                    PayloadRef& out) const;
+  uint32_t openSegment(State& state, uint64_t size) const;
+  void closeSegment(State& state, uint32_t number) const;
+  void giveBack(State& state, PayloadRef ref, uint64_t space) const;
+
+  kj::Own<const shm::MemoryBudget> budget;
+  const SegmentSizes sizes;
+  std::unique_ptr<std::atomic<kj::byte*>[]> bases;  // SEGMENTS of them.
+  kj::MutexGuarded<State> state;
+  SlotTable counters;
+};
+
+}  // namespace ledger

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ledger/trie/store.h"
+
+#include <kj/vector.h>
+
+namespace ledger {
+
+Store::Store(const shm::MemoryBudget& budget, SegmentSizes sizes)
+    : nodes(kj::atomicAddRef(budget), sizes), payloads(kj::atomicAddRef(budget), sizes) {}
+
+void Store::release(NodeRef node) const {
+  if (node.isNull() || !nodes.release(node)) return;
+  kj::Vector<NodeRef> unreferenced;
+  kj::Vector<uint64_t> freed;
+  unreferenced.add(node);
+  while (unreferenced.size() > 0) {
+    auto last = unreferenced.back();
+    unreferenced.removeLast();
+    if (last.isLeaf()) {
+      const auto& leaf = nodes.leaf(last);
+      payloads.release({leaf.payload, leaf.payloadCounter()});
+    } else {
+      const auto& interior = nodes.interior(last);
+      for (auto child : {interior.left, interior.right}) {
+        if (!child.isNull() && nodes.release(child)) unreferenced.add(child);
+      }
+    }
+    freed.add(last.slot());
+  }
+  nodes.free(freed);
+}
+
+}  // namespace ledger

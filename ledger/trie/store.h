@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Nodes and payloads together: who refers to what, and what happens when nobody does.
+//
+// A node has one reference from each parent node and one from each trie whose root it is; a payload
+// has one from each leaf. Dropping the last reference of a node drops those it holds, so
+// reclamation is exact: what no trie reaches is free at once.
+
+#include "ledger/trie/node-store.h"
+#include "ledger/trie/payload-store.h"
+
+#include <kj/refcount.h>
+
+namespace ledger {
+
+// Thread: every method is const and may be called from any thread.
+class Store final : public kj::AtomicRefcounted {
+public:
+  explicit Store(const shm::MemoryBudget& budget, SegmentSizes sizes = {});
+
+  const NodeStore nodes;
+  const PayloadStore payloads;
+
+  // Gives back one reference to `node` (which may be null) and, with the last one, everything below
+  // that only it held. Takes time in proportion to what it frees.
+  void release(NodeRef node) const;
+
+  PayloadView payload(NodeRef leaf) const { return payloads.view(nodes.leaf(leaf).payload); }
+};
+
+}  // namespace ledger
