@@ -2,10 +2,10 @@
 #pragma once
 // One ledger: the live tries of a directory, its log, and the operations on them.
 //
-// Ledger::open() takes the directory's lock, loads the newest usable checkpoint and replays the log.
-// After that reads and proofs run on immutable tries and never wait for a Set; Sets pass one
-// sequencer (docs/architecture.md, "The life of a Set"): a Set that was answered is durable, and one
-// that failed is not in the log.
+// Ledger::open() takes the directory's lock, loads the newest usable checkpoint and replays the
+// log. After that reads and proofs run on immutable tries and never wait for a Set; Sets pass one
+// sequencer (docs/architecture.md, "The life of a Set"): a Set that was answered is durable, and
+// one that failed is not in the log.
 
 #include "ledger/error.h"
 #include "ledger/forest.h"
@@ -33,8 +33,8 @@ struct Progress {
 using SetId = std::array<kj::byte, 16>;
 
 struct LedgerOptions {
-  uint32_t forestCapacity = 500;                    // Tries, 1 to 65,535.
-  uint64_t walSegmentSize = uint64_t(32) << 20;     // Bytes, a multiple of 32,768.
+  uint32_t forestCapacity = 500;                 // Tries, 1 to 65,535.
+  uint64_t walSegmentSize = uint64_t(32) << 20;  // Bytes, a multiple of 32,768.
   kj::Function<void(const Progress&)> progress = [](const Progress&) {};
   // Things an operator should know: a torn tail that was cut, a checkpoint that was passed over.
   kj::Function<void(kj::StringPtr)> warn = [](kj::StringPtr) {};

@@ -17,7 +17,7 @@ protected:
 };
 
 inline const Stop& Stop::never() {
-  static constexpr struct final: public Stop {
+  static constexpr struct final : public Stop {
     bool requested() const override { return false; }
   } NEVER;
   return NEVER;
