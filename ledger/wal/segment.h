@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The segment files of a log: their names, and which there are.
+
+#include <kj/filesystem.h>
+#include <kj/string.h>
+
+#include <cstdint>
+
+namespace ledger {
+
+struct WalSegment {
+  uint64_t number;
+  uint64_t size;  // Bytes.
+};
+
+// "00000007": the number with at least eight digits.
+kj::String walSegmentName(uint64_t number);
+
+// The segments of a directory, ascending. Throws if a number is missing between the first and the
+// last, as flow-go does, or if a name is a number but not spelt as walSegmentName() does ("7"):
+// flow-go would take such a file for a segment. Other names are none of ours.
+kj::Array<WalSegment> listWalSegments(const kj::ReadableDirectory& directory);
+
+// Throws if it is not there.
+kj::Own<const kj::ReadableFile> openWalSegment(const kj::ReadableDirectory& directory,
+                                               uint64_t number);
+
+// Creates an empty segment; throws if it exists. The name is on disk only after directory.sync().
+kj::Own<const kj::File> createWalSegment(const kj::Directory& directory, uint64_t number);
+
+}  // namespace ledger

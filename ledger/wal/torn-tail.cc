@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ledger/wal/torn-tail.h"
+
+#include "ledger/wal/crc32c.h"
+
+#include <kj/debug.h>
+
+namespace ledger {
+namespace {
+
+constexpr size_t SLICE = 32 * WAL_PAGE_SIZE;
+
+// Whether a sound fragment that begins a record stands at `at` of a page's bytes.
+bool recordBegins(kj::ArrayPtr<const kj::byte> page, size_t at) {
+  if (page.size() - at <= WAL_HEADER_SIZE) return false;
+  auto header = WalFragmentHeader::decode(page.begin() + at);
+  bool full = header.typeByte == static_cast<uint8_t>(WalFragmentType::FULL);
+  bool first = header.typeByte == static_cast<uint8_t>(WalFragmentType::FIRST);
+  // One without bytes is seven bytes that occur by chance.
+  if (!(full || first) || header.length == 0) return false;
+  size_t end = at + WAL_HEADER_SIZE + header.length;
+  if (end > page.size() || (first && end != WAL_PAGE_SIZE)) return false;
+  return crc32c(page.slice(at + WAL_HEADER_SIZE, end)) == header.crc;
+}
+
+// The first sound fragment behind `offset` that begins a record. At every byte: a damaged header
+// does not say where the next one is.
+kj::Maybe<uint64_t> findRecordBehind(const kj::ReadableFile& file, uint64_t offset, uint64_t size) {
+  auto page = kj::heapArray<kj::byte>(WAL_PAGE_SIZE);
+  uint64_t start = offset - offset % WAL_PAGE_SIZE;
+  for (; start < size; start += WAL_PAGE_SIZE) {
+    size_t held = file.read(start, page.slice(0, kj::min(WAL_PAGE_SIZE, size - start)));
+    size_t at = start < offset ? offset - start + 1 : start == offset ? 1 : 0;
+    for (; at < held; ++at) {
+      if (recordBegins(page.slice(0, held).asConst(), at)) return start + at;
+    }
+  }
+  return nullptr;
+}
+
+Error refusal(const WalDamage& damage, kj::StringPtr why) {
+  auto name = walSegmentName(damage.at.segment);
+  return makeError(
+      Code::DATA_LOSS, Reason::UNSPECIFIED, "the log is damaged: file ", name, " at offset ",
+      damage.at.offset, ": ", damage.reason, ". This is not the torn tail of a crash: ", why,
+      ". Nothing was changed. Choices: put ", name,
+      " back from a backup; or put a checkpoint in place that covers segment ", damage.at.segment,
+      "; or give up every record from there on: move the later segments away and cut ", name,
+      " to ", damage.goodEnd, " bytes.");
+}
+
+kj::String backupName(const WalDamage& damage, unsigned attempt) {
+  auto base = kj::str("torn-", walSegmentName(damage.at.segment), "-", damage.goodEnd);
+  return attempt == 0 ? kj::str(base, ".bak") : kj::str(base, "-", attempt, ".bak");
+}
+
+}  // namespace
+
+kj::Maybe<Error> refuseUnlessTorn(const kj::ReadableDirectory& directory,
+                                  kj::ArrayPtr<const WalSegment> segments,
+                                  const WalDamage& damage) {
+  for (auto& segment : segments) {
+    if (segment.number > damage.at.segment && segment.size > 0) {
+      return refusal(damage, kj::str("segment ", walSegmentName(segment.number),
+                                     " was written after it and holds ", segment.size, " bytes"));
+    }
+  }
+
+  auto file = openWalSegment(directory, damage.at.segment);
+  uint64_t size = file->stat().size;
+  KJ_REQUIRE(damage.goodEnd <= damage.at.offset && damage.at.offset <= size,
+             "the damage lies outside the segment", walSegmentName(damage.at.segment),
+             damage.at.offset, size);
+
+  // A record that has begun may be longer than a group, and then is one by itself.
+  uint64_t tail = size - (damage.inRecord ? damage.at.offset : damage.goodEnd);
+  if (tail > WAL_MAX_GROUP) {
+    return refusal(damage, kj::str(tail, " bytes follow, and one write of the log has at most ",
+                                   WAL_MAX_GROUP));
+  }
+  KJ_IF_MAYBE (next, findRecordBehind(*file, damage.at.offset, size)) {
+    return refusal(damage, kj::str("a sound record follows at offset ", *next));
+  }
+  return nullptr;
+}
+
+TornTail cutTornTail(const kj::Directory& directory, const WalDamage& damage) {
+  auto name = walSegmentName(damage.at.segment);
+  auto file = directory.openFile(kj::Path(name), kj::WriteMode::MODIFY);
+  uint64_t size = file->stat().size;
+  KJ_REQUIRE(damage.goodEnd <= size, "the segment is shorter than its good part", name,
+             damage.goodEnd, size);
+  TornTail cut{damage.at.segment, damage.goodEnd, size - damage.goodEnd, nullptr};
+  if (cut.length == 0) return cut;
+
+  kj::Own<const kj::File> backup;
+  for (unsigned attempt = 0; backup.get() == nullptr; ++attempt) {
+    cut.backup = backupName(damage, attempt);
+    KJ_IF_MAYBE (created, directory.tryOpenFile(kj::Path(cut.backup), kj::WriteMode::CREATE)) {
+      backup = kj::mv(*created);
+    }
+  }
+  auto slice = kj::heapArray<kj::byte>(kj::min(uint64_t(SLICE), cut.length));
+  for (uint64_t done = 0; done < cut.length;) {
+    auto part = slice.slice(0, kj::min(uint64_t(slice.size()), cut.length - done));
+    size_t got = file->read(cut.offset + done, part);
+    KJ_REQUIRE(got == part.size(), "a log segment became shorter while it was read", name,
+               cut.offset + done, part.size(), got);
+    backup->write(done, part);
+    done += got;
+  }
+  backup->sync();
+  directory.sync();
+
+  file->truncate(cut.offset);
+  file->sync();
+  return cut;
+}
+
+}  // namespace ledger

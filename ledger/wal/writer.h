@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Appends records to a log, byte for byte as flow-go's writer does.
+//
+// Records are gathered into a group: append() only lays them out in memory, commit() makes the
+// whole group durable, with one write and one fdatasync in each segment that it touches, or undoes
+// it.
+//
+// What a failure means. If bytes cannot be written (a full disk, say) the segment is cut back to
+// the last committed byte; if that succeeds, and a sync after it, the writer stays usable, else it
+// is poisoned. If a sync fails nobody knows what is on disk, and asking again would not tell: the
+// writer is poisoned. A poisoned writer throws at every call until the log is opened anew.
+//
+// An existing segment is never appended to: each start writes a new one.
+
+#include "ledger/wal/format.h"
+#include "ledger/wal/segment.h"
+
+#include <kj/exception.h>
+#include <kj/filesystem.h>
+#include <kj/function.h>
+#include <kj/vector.h>
+
+namespace ledger {
+
+struct WalWriterOptions {
+  // The segment to write. It and those from `firstToCreate` up to it must not exist; all are
+  // created, those below `segment` stay empty (flow-go wants numbers without gaps).
+  uint64_t segment = 0;
+  uint64_t firstToCreate = 0;
+
+  // Bytes; a multiple of WAL_PAGE_SIZE. A longer record makes a longer segment.
+  uint64_t segmentSize = WAL_DEFAULT_SEGMENT_SIZE;
+};
+
+// Thread: one at a time; a clean end needs close(), the destructor writes nothing.
+class WalWriter final {
+public:
+  // On return the new segments' names are on disk.
+  WalWriter(kj::Own<const kj::Directory> directory, WalWriterOptions options);
+  KJ_DISALLOW_COPY(WalWriter);
+
+  // Copies a record, which must not be empty, into the group. Nothing is written.
+  void append(kj::ArrayPtr<const kj::byte> record);
+
+  // Bytes of the group so far, headers and padding included. Who gathers a group keeps it under
+  // WAL_MAX_GROUP, or makes it of one record: readers rely on that to know a torn tail.
+  uint64_t groupSize() const;
+
+  // All records of the group are on disk when it returns; when it throws, none was acknowledged
+  // and the group is empty again.
+  void commit();
+
+  // Forgets the group.
+  void discard();
+
+  // Commits, fills the last page with zeros and syncs. No call may follow.
+  void close();
+
+  // Of the last committed record; of the segment opened, before the first.
+  uint64_t segment() const { return committed.segment; }
+  uint64_t segmentBytes() const { return committed.offset; }
+  // Since the writer was opened.
+  uint64_t recordsCommitted() const { return committed.records; }
+  uint64_t bytesCommitted() const { return committed.bytes; }
+  bool isPoisoned() const { return poison != nullptr; }
+
+private:
+  struct Place {
+    uint64_t segment;
+    uint64_t offset = 0;
+    uint64_t records = 0;
+    uint64_t bytes = 0;  // Over all segments.
+  };
+  // What a group adds to one segment.
+  struct Piece {
+    uint64_t segment;
+    uint64_t offset;
+    size_t start;  // In `group`; ends where the next piece begins.
+  };
+
+  void requireUsable() const;
+  void pad(uint64_t length);
+  void padPage();
+  void startSegment();
+  void writeGroup();
+  void syncOrPoison(kj::FunctionParam<void()> sync);
+  void undoGroup(kj::ArrayPtr<const uint64_t> created);
+
+  const kj::Own<const kj::Directory> directory;
+  const uint64_t segmentSize;
+  kj::Own<const kj::File> file;  // The segment that the last committed byte is in.
+  Place committed;
+  Place laidOut;  // With the group.
+
+  kj::Vector<kj::byte> group;
+  kj::Vector<Piece> pieces;
+
+  kj::Maybe<kj::Exception> poison;
+  bool closed = false;
+};
+
+}  // namespace ledger
