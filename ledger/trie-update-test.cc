@@ -49,7 +49,7 @@ TEST(TrieUpdates, EncodeAndDecodeAsFlowGo) {
 TEST(WalRecords, AreAnOperationAndItsObject) {
   auto bytes = fromHex(kj::str("01", UPDATE));
   auto result = decodeWalRecord(bytes);
-  auto update = result.get<WalRecord>().get<DecodedTrieUpdate>().view();
+  auto update = result.get<LogRecord>().get<DecodedTrieUpdate>().view();
   auto out = kj::heapArray<kj::byte>(walRecordSize(update).get<uint64_t>());
   encodeWalRecord(update, out);
   EXPECT_EQ(hexOf(out), hexOf(bytes));
@@ -58,7 +58,7 @@ TEST(WalRecords, AreAnOperationAndItsObject) {
   deletion.root.bytes[0] = 9;
   auto deleted = encodeWalRecord(deletion);
   EXPECT_EQ(hexOf(deleted.slice(0, 4)), "02002009");
-  EXPECT_TRUE(decodeWalRecord(deleted).get<WalRecord>().get<WalDelete>().root == deletion.root);
+  EXPECT_TRUE(decodeWalRecord(deleted).get<LogRecord>().get<WalDelete>().root == deletion.root);
 }
 
 TEST(WalRecords, RefuseOtherOperationsAndOddRoots) {
@@ -122,7 +122,7 @@ TEST(TrieUpdates, SurviveEveryTruncationAndFlippedBit) {
     auto result = decodeWalRecord(damaged);
     if (result.is<Error>()) continue;
     ++taken;
-    auto& update = result.get<WalRecord>().get<DecodedTrieUpdate>();
+    auto& update = result.get<LogRecord>().get<DecodedTrieUpdate>();
     EXPECT_EQ(kj::str("01", reencoded(update.view())), hexOf(damaged)) << bit;
   }
   EXPECT_GT(taken, 0u);

@@ -159,7 +159,7 @@ kj::Array<kj::byte> encodeWalRecord(const WalDelete& deletion) {
   return result;
 }
 
-Result<WalRecord> decodeWalRecord(kj::ArrayPtr<const kj::byte> bytes, Strictness strictness) {
+Result<LogRecord> decodeWalRecord(kj::ArrayPtr<const kj::byte> bytes, Strictness strictness) {
   ByteReader reader(bytes);
   const unsigned operation = reader.u8();
   if (!reader.ok()) return reader.shortage("log record");
@@ -168,7 +168,7 @@ Result<WalRecord> decodeWalRecord(kj::ArrayPtr<const kj::byte> bytes, Strictness
     KJ_IF_MAYBE (error, update.tryGet<Error>()) {
       return kj::mv(*error);
     }
-    return WalRecord(kj::mv(update.get<DecodedTrieUpdate>()));
+    return LogRecord(kj::mv(update.get<DecodedTrieUpdate>()));
   }
   if (operation == WAL_DELETE) {
     auto root = readRoot(reader);
@@ -178,7 +178,7 @@ Result<WalRecord> decodeWalRecord(kj::ArrayPtr<const kj::byte> bytes, Strictness
     if (strictness == Strictness::STRICT && reader.remaining() > 0) {
       return reader.surplus("log record");
     }
-    return WalRecord(WalDelete{root.get<RootHash>()});
+    return LogRecord(WalDelete{root.get<RootHash>()});
   }
   return malformed(kj::str("a log record with operation ", operation));
 }

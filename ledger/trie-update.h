@@ -55,10 +55,10 @@ struct WalDelete {
 
 kj::Array<kj::byte> encodeWalRecord(const WalDelete& deletion);
 
-using WalRecord = kj::OneOf<DecodedTrieUpdate, WalDelete>;
+using LogRecord = kj::OneOf<DecodedTrieUpdate, WalDelete>;
 
 // As decodeTrieUpdate().
-Result<WalRecord> decodeWalRecord(kj::ArrayPtr<const kj::byte> bytes,
+Result<LogRecord> decodeWalRecord(kj::ArrayPtr<const kj::byte> bytes,
                                   Strictness strictness = Strictness::STRICT);
 
 }  // namespace ledger
