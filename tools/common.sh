@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # What the scripts of this directory share. Sourced, not run.
 #
-# Sets ROOT (the checkout) and CACHE (where things that can be made again are kept), and moves to
-# ROOT. A script that needs a temporary directory calls make_work_dir; it and everything started
-# with keep_pid are gone when the script ends, however it ends.
+# Sets ROOT (the checkout), CACHE (where things that can be made again are kept) and CALLER_DIR
+# (where the caller was), and moves to ROOT. A temporary directory made with make_work_dir, and every
+# process named to keep_pid, are gone when the script ends, however it ends.
 
 set -euo pipefail
 
+CALLER_DIR="$PWD"
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 CACHE="${LEDGERD_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/ledgerd}"
 cd "$ROOT"
@@ -33,8 +34,7 @@ _work_dir=''
 
 keep_pid() { _pids+=("$1"); }
 
-# make_work_dir [DIRECTORY]: sets WORK. Without an argument a new directory that is removed at the
-# end; /tmp, since the path of a Unix socket holds 107 characters.
+# Sets WORK. In /tmp, since the path of a Unix socket holds 107 characters.
 make_work_dir() {
   _work_dir="$(mktemp -d /tmp/ledgerd-XXXXXX)"
   WORK="$_work_dir"
@@ -56,12 +56,48 @@ trap _clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# Bazel, with the flags that a script adds by LEDGERD_BAZEL_STARTUP and LEDGERD_BAZEL_FLAGS
-# (words separated by blanks; used where several builds share a machine).
+# run_bazel COMMAND ARGUMENT...: Bazel without its chatter. Where several builds share a machine,
+# LEDGERD_BAZEL_STARTUP and LEDGERD_BAZEL_FLAGS hold further flags, separated by blanks.
 # shellcheck disable=SC2086
-bazel_() {
+run_bazel() {
   local command="$1"
   shift
-  bazel ${LEDGERD_BAZEL_STARTUP:-} "$command" ${LEDGERD_BAZEL_FLAGS:-} --noshow_progress \
-    --ui_event_filters=-info "$@"
+  local quiet=(--noshow_progress --ui_event_filters=-info,-stdout)
+  [ "$command" != info ] || quiet=()
+  bazel ${LEDGERD_BAZEL_STARTUP:-} "$command" ${LEDGERD_BAZEL_FLAGS:-} \
+    "${quiet[@]+"${quiet[@]}"}" "$@"
+}
+
+# start_ledgerd BINARY DIRECTORY SOCKET LOG FLAG...: starts it and returns when it serves; sets
+# LEDGERD_PID. Standard error goes to LOG.
+start_ledgerd() {
+  local binary="$1" directory="$2" socket="$3" log="$4"
+  shift 4
+  local ready
+  ready="$(mktemp -u "${TMPDIR:-/tmp}/ledgerd-ready-XXXXXX")"
+  mkfifo -m 600 "$ready"
+  # Open for reading and writing, so that opening does not wait for the other side.
+  exec 8<>"$ready"
+  rm -f "$ready"
+  "${LEDGERD_WRAPPER[@]+"${LEDGERD_WRAPPER[@]}"}" "$binary" --triedir "$directory" \
+    --socket "$socket" --ready-fd 9 "$@" 9>&8 8<&- >/dev/null 2>"$log" &
+  LEDGERD_PID=$!
+  keep_pid "$LEDGERD_PID"
+  local waited=0
+  until read -r -t 1 -n 1 -u 8 _; do
+    kill -0 "$LEDGERD_PID" 2>/dev/null && [ $((waited += 1)) -lt 60 ] || {
+      exec 8<&-
+      tail -n 5 "$log" >&2
+      fail "ledgerd did not start (its last lines are above)" "The whole log: $log"
+    }
+  done
+  exec 8<&-
+}
+
+# stop_ledgerd: a clean stop of the one that start_ledgerd started; returns its exit code.
+stop_ledgerd() {
+  kill -TERM "$LEDGERD_PID" 2>/dev/null || true
+  local status=0
+  wait "$LEDGERD_PID" || status=$?
+  return "$status"
 }

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// A ledgerd process, through the client library.
+
+#include "client/ledger-client.h"
+#include "tests/golden/ledger-under-test.h"
+
+#include <kj/async-io.h>
+
+#include <string>
+
+namespace ledger::golden {
+
+// open() starts a process of the program `ledgerd`, close() stops it. `io` must outlive the ledger.
+kj::Own<LedgerUnderTest> newDaemonLedger(kj::AsyncIoContext& io, std::string ledgerd,
+                                         client::TransportKind transport);
+
+// One that serves already; it is neither started nor stopped, and open() throws.
+kj::Own<LedgerUnderTest> attachToLedgerd(kj::AsyncIoContext& io, std::string socket,
+                                         client::TransportKind transport);
+
+}  // namespace ledger::golden
