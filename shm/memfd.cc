@@ -120,7 +120,16 @@ bool Memfd::isOpenElsewhere() const {
   // The kernel grants a write lease on a read-only description only if it is the file's one
   // read-only description, and a mapping holds its description. The lease lasts for two calls; an
   // open() in between would send us a signal: let it be one that is ignored by default.
-  kj::AutoCloseFd witness = openReadOnly();
+  int fd;
+  auto path = kj::str("/proc/self/fd/", this->fd.get());
+  KJ_SYSCALL_HANDLE_ERRORS(fd = open(path.cStr(), O_RDONLY | O_CLOEXEC)) {
+    case EMFILE:
+    case ENFILE:
+      return true;  // To be on the safe side.
+    default:
+      return false;  // openReadOnly() cannot have worked either.
+  }
+  kj::AutoCloseFd witness(fd);
   KJ_SYSCALL(fcntl(witness, F_SETSIG, SIGURG));
   KJ_SYSCALL_HANDLE_ERRORS(fcntl(witness, F_SETLEASE, F_WRLCK)) {
     case EAGAIN:

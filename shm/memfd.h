@@ -37,7 +37,7 @@ public:
 
   // Whether any descriptor of openReadOnly(), or a mapping of one, still exists in any process: it
   // would keep the pages alive when this object is gone. False also where the kernel cannot say
-  // (fs.leases-enable=0, or the process has changed its uid).
+  // (fs.leases-enable=0, or the process has changed its uid); true where descriptors have run out.
   bool isOpenElsewhere() const;
 
   Memfd(kj::AutoCloseFd fd, kj::ArrayPtr<kj::byte> mapping);  // Use create().
