@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/options.h"
+
+#include <gtest/gtest.h>
+#include <kj/debug.h>
+
+#include <initializer_list>
+#include <string>
+
+namespace ledger::server {
+namespace {
+
+kj::OneOf<Options, Exit> parse(std::initializer_list<const char*> arguments) {
+  return parseOptions(kj::arrayPtr(arguments.begin(), arguments.size()));
+}
+
+Options accepted(std::initializer_list<const char*> arguments) {
+  auto result = parse(arguments);
+  if (result.is<Exit>()) KJ_FAIL_ASSERT(result.get<Exit>().text);
+  return kj::mv(result.get<Options>());
+}
+
+Exit refused(std::initializer_list<const char*> arguments) {
+  auto result = parse(arguments);
+  KJ_ASSERT(result.is<Exit>(), "was accepted");
+  return kj::mv(result.get<Exit>());
+}
+
+TEST(Options, HaveTheDocumentedDefaults) {
+  auto options = accepted({"--triedir", "/data/trie"});
+  EXPECT_EQ(options.triedir, "/data/trie");
+  EXPECT_EQ(options.socketPath, "/data/trie/ledgerd.sock");
+  EXPECT_EQ(options.socketMode, 0660u);
+  EXPECT_EQ(options.forestCapacity, 500u);
+  EXPECT_EQ(options.walSegmentSize, 32u << 20);
+  EXPECT_EQ(options.maxRequestSize, 1u << 30);
+  EXPECT_EQ(options.maxResponseSize, 1u << 30);
+  EXPECT_EQ(options.arenaSize, 1u << 30);
+  EXPECT_EQ(options.inlineThreshold, 32u << 10);
+  EXPECT_TRUE(options.memoryLimit == nullptr);
+  EXPECT_TRUE(options.sharedMemoryLimit == nullptr);
+  EXPECT_EQ(options.ioThreads, 1u);
+  EXPECT_GE(options.workers, 4u);
+  EXPECT_EQ(options.logLevel, LogLevel::INFO);
+  EXPECT_TRUE(options.readyFd == nullptr);
+}
+
+// Scripts written for flow-go's service pass one dash, and an equals sign.
+TEST(Options, AreWrittenAsForFlowGo) {
+  auto options = accepted({"-triedir=/t", "-mtrie-cache-size", "7", "--loglevel=DEBUG"});
+  EXPECT_EQ(options.triedir, "/t");
+  EXPECT_EQ(options.forestCapacity, 7u);
+  EXPECT_EQ(options.logLevel, LogLevel::DEBUG);
+}
+
+// Operators' scripts match this text and status.
+TEST(Options, WithoutATriedirTheTextIsFlowGos) {
+  auto exit = refused({});
+  EXPECT_EQ(exit.status, 1);
+  EXPECT_EQ(exit.text, "error: --triedir is required\n");
+}
+
+TEST(Options, EveryFlagRefusesWhatIsOutOfItsRange) {
+  struct {
+    const char* flag;
+    std::initializer_list<const char*> bad;
+    std::initializer_list<const char*> good;
+  } cases[] = {
+      {"--mtrie-cache-size", {"0", "65536", "-1", "x", "", "1x", "1.5"}, {"1", "65535"}},
+      {"--wal-segment-size", {"0", "32768", "65537", "100000", "2GiB"}, {"65536", "64KiB", "1GiB"}},
+      {"--max-request-size", {"0", "1023", "65GiB", "1TB", "99999999999999999999"}, {"1KiB"}},
+      {"--max-response-size", {"0", "1023", "65GiB"}, {"1073741824", "64G"}},
+      {"--arena-size", {"0", "65535"}, {"65536", "2GiB"}},
+      {"--inline-threshold", {"-1", "65MiB", "x"}, {"0", "64MiB"}},
+      {"--memory-limit", {"0", "1MiB", "abc"}, {"16MiB"}},
+      {"--shared-memory-limit", {"0", "abc"}, {"64KiB"}},
+      {"--io-threads", {"0", "65"}, {"1", "64"}},
+      {"--workers", {"0", "1025"}, {"1", "1024"}},
+      {"--shutdown-timeout", {"3601", "soon"}, {"0", "3600"}},
+      {"--socket-mode", {"0", "0400", "1777", "0888", "rw", "00000660"}, {"0600", "660", "0777"}},
+      {"--loglevel", {"nope", ""}, {"panic", "Warn", "trace"}},
+      {"--ready-fd", {"0", "99999", "x"}, {"1", "2"}},
+  };
+  for (auto& each : cases) {
+    for (auto value : each.bad) {
+      SCOPED_TRACE(std::string(each.flag) + "=" + value);
+      auto text = std::string(each.flag) + "=" + value;
+      if (*value == '\0') continue;  // CLI11 takes an empty value as none.
+      auto exit = refused({"--triedir=/t", text.c_str()});
+      EXPECT_EQ(exit.status, 1);
+      EXPECT_NE(strstr(exit.text.cStr(), "error: "), nullptr);
+    }
+    for (auto value : each.good) {
+      SCOPED_TRACE(std::string(each.flag) + "=" + value);
+      auto text = std::string(each.flag) + "=" + value;
+      accepted({"--triedir=/t", text.c_str()});
+    }
+  }
+}
+
+TEST(Options, AllProblemsAreNamedAtOnce) {
+  auto exit = refused({"--triedir=/t", "--io-threads=0", "--workers=0"});
+  EXPECT_NE(strstr(exit.text.cStr(), "--io-threads"), nullptr);
+  EXPECT_NE(strstr(exit.text.cStr(), "--workers"), nullptr);
+}
+
+TEST(Options, SharedMemoryIsAPartOfAllMemory) {
+  refused({"--triedir=/t", "--memory-limit=64MiB", "--shared-memory-limit=65MiB"});
+  accepted({"--triedir=/t", "--memory-limit=64MiB", "--shared-memory-limit=64MiB"});
+}
+
+// A longer path would be cut by the kernel's structure: another file than the one that was named.
+TEST(Options, ASocketPathThatDoesNotFitIsRefused) {
+  const std::string longest = "--socket=/" + std::string(106, 's');
+  EXPECT_EQ(accepted({"--triedir=/t", longest.c_str()}).socketPath.size(), 107u);
+  refused({"--triedir=/t", (longest + "s").c_str()});
+  const std::string deep = "--triedir=/" + std::string(100, 'd');
+  auto exit = refused({deep.c_str()});
+  EXPECT_NE(strstr(exit.text.cStr(), "--socket"), nullptr);
+}
+
+TEST(Options, AnUnknownFlagIsAUsageError) {
+  EXPECT_EQ(refused({"--triedir=/t", "--bogus"}).status, 2);
+  EXPECT_EQ(refused({"--triedir=/t", "stray"}).status, 2);
+}
+
+TEST(Options, HelpAndVersionArePrinted) {
+  auto help = refused({"--help"});
+  EXPECT_EQ(help.status, 0);
+  EXPECT_NE(strstr(help.text.cStr(), "--mtrie-cache-size"), nullptr);
+  auto version = refused({"--version"});
+  EXPECT_EQ(version.status, 0);
+  EXPECT_NE(strstr(version.text.cStr(), "ledgerd 0."), nullptr);
+}
+
+TEST(ParseSize, ReadsUnitsAndNothingElse) {
+  EXPECT_EQ(KJ_ASSERT_NONNULL(parseSize("0")), 0u);
+  EXPECT_EQ(KJ_ASSERT_NONNULL(parseSize("3K")), 3072u);
+  EXPECT_EQ(KJ_ASSERT_NONNULL(parseSize("2GiB")), uint64_t(2) << 30);
+  for (auto bad : {"", "K", "1k", "1 K", "1KB", "-1", "+1", "1.5G", "0x10", "99999999999999999G"}) {
+    EXPECT_TRUE(parseSize(bad) == nullptr) << bad;
+  }
+}
+
+}  // namespace
+}  // namespace ledger::server

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/options.h"
+
+#include "server/version.h"
+
+#include <CLI/CLI.hpp>
+#include <kj/debug.h>
+#include <kj/vector.h>
+
+#include <algorithm>
+#include <cctype>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <fcntl.h>
+#include <sys/un.h>
+
+namespace ledger::server {
+namespace {
+
+constexpr uint64_t KIB = 1 << 10, MIB = 1 << 20, GIB = 1 << 30;
+constexpr size_t MAX_SOCKET_PATH = sizeof(sockaddr_un::sun_path) - 1;
+
+// The flags as they were written.
+struct Texts {
+  std::string triedir, socket, socketMode = "0660";
+  std::string forestCapacity = "500", walSegmentSize = "32MiB";
+  std::string maxRequestSize = "1GiB", maxResponseSize = "1GiB";
+  std::string arenaSize = "1GiB", inlineThreshold = "32KiB";
+  std::string memoryLimit, sharedMemoryLimit;
+  std::string ioThreads = "1", workers, shutdownSeconds = "30", logLevel = "info", readyFd;
+};
+
+std::string defaultWorkers() {
+  // Some workers wait for the disk while others compute, so more than there are processors.
+  return std::to_string(std::max(4u, std::thread::hardware_concurrency() + 2));
+}
+
+void declare(CLI::App& app, Texts& texts) {
+  app.set_version_flag("--version", std::string("ledgerd ") + VERSION.cStr());
+  app.add_option("--triedir", texts.triedir,
+                 "Directory of the ledger; an empty one becomes a ledger")
+      ->group("Ledger");
+  app.add_option("--mtrie-cache-size", texts.forestCapacity,
+                 "States that can be read: the oldest goes when a new one comes (1 to 65535)")
+      ->group("Ledger")
+      ->capture_default_str();
+  app.add_option("--wal-segment-size", texts.walSegmentSize,
+                 "Length of the log's files: a multiple of 32768, from 64KiB to 1GiB")
+      ->group("Ledger")
+      ->capture_default_str();
+
+  app.add_option("--socket", texts.socket,
+                 "Unix socket to serve on [default: ledgerd.sock in the ledger's directory]")
+      ->group("Clients");
+  app.add_option("--socket-mode", texts.socketMode, "Its permissions, octal")
+      ->group("Clients")
+      ->capture_default_str();
+  app.add_option("--max-request-size", texts.maxRequestSize, "Most payload of one request")
+      ->group("Clients")
+      ->capture_default_str();
+  app.add_option("--max-response-size", texts.maxResponseSize, "Most payload of one reply")
+      ->group("Clients")
+      ->capture_default_str();
+  app.add_option("--inline-threshold", texts.inlineThreshold,
+                 "Longer replies go through shared memory (0: all, at most 64MiB)")
+      ->group("Clients")
+      ->capture_default_str();
+
+  app.add_option("--arena-size", texts.arenaSize, "Most shared memory of one session")
+      ->group("Memory")
+      ->capture_default_str();
+  app.add_option("--shared-memory-limit", texts.sharedMemoryLimit,
+                 "Most shared memory of all sessions [default: half of --memory-limit]")
+      ->group("Memory");
+  app.add_option(
+         "--memory-limit", texts.memoryLimit,
+         "Most memory of ledger, arenas and requests [default: 85 % of what the machine, or "
+         "the cgroup, has]")
+      ->group("Memory");
+
+  app.add_option("--io-threads", texts.ioThreads, "Threads that talk to clients (1 to 64)")
+      ->group("Process")
+      ->capture_default_str();
+  texts.workers = defaultWorkers();
+  app.add_option("--workers", texts.workers, "Threads that compute and write (1 to 1024)")
+      ->group("Process")
+      ->capture_default_str();
+  app.add_option("--shutdown-timeout", texts.shutdownSeconds,
+                 "Seconds that calls in flight may take to finish after SIGTERM (0 to 3600)")
+      ->group("Process")
+      ->capture_default_str();
+  app.add_option("--loglevel", texts.logLevel, "panic, fatal, error, warn, info, debug or trace")
+      ->group("Process")
+      ->capture_default_str();
+  app.add_option("--ready-fd", texts.readyFd,
+                 "Descriptor that gets the line \"ready\" once clients are served")
+      ->group("Process");
+}
+
+// Reads the texts and notes what is wrong with them.
+class Checker {
+public:
+  uint64_t number(kj::StringPtr flag, const std::string& text, uint64_t least, uint64_t most) {
+    KJ_IF_MAYBE (value, parseDecimal(text)) {
+      if (*value >= least && *value <= most) return *value;
+    }
+    problem(flag, " must be a number from ", least, " to ", most, ", not \"", text, "\"");
+    return least;
+  }
+
+  uint64_t size(kj::StringPtr flag, const std::string& text, uint64_t least, uint64_t most) {
+    KJ_IF_MAYBE (value, parseSize(kj::StringPtr(text.c_str(), text.size()))) {
+      if (*value >= least && *value <= most) return *value;
+    }
+    problem(flag, " must be a size from ", least, " to ", most, " bytes, not \"", text, "\"");
+    return least;
+  }
+
+  kj::Maybe<uint64_t> optionalSize(kj::StringPtr flag, const std::string& text, uint64_t least,
+                                   uint64_t most) {
+    if (text.empty()) return nullptr;
+    return size(flag, text, least, most);
+  }
+
+  template <typename... Params>
+  void problem(Params&&... params) {
+    problems.add(kj::str("error: ", kj::fwd<Params>(params)..., "\n"));
+  }
+
+  kj::Vector<kj::String> problems;
+
+private:
+  static kj::Maybe<uint64_t> parseDecimal(const std::string& text) {
+    if (text.empty() || text.size() > 19) return nullptr;
+    uint64_t value = 0;
+    for (char digit : text) {
+      if (digit < '0' || digit > '9') return nullptr;
+      value = value * 10 + (digit - '0');
+    }
+    return value;
+  }
+};
+
+mode_t parseMode(Checker& check, const std::string& text) {
+  mode_t mode = 0;
+  const bool octal =
+      !text.empty() && text.size() <= 4 && text.find_first_not_of("01234567") == std::string::npos;
+  if (octal) mode = std::stoul(text, nullptr, 8);
+  if (!octal || mode > 0777 || (mode & 0600) != 0600) {
+    check.problem("--socket-mode must be octal, from 0600 to 0777, not \"", text, "\"");
+  }
+  return mode;
+}
+
+LogLevel parseLogLevel(Checker& check, std::string text) {
+  const std::string written = text;
+  std::transform(text.begin(), text.end(), text.begin(), [](char c) { return std::tolower(c); });
+  static constexpr struct {
+    const char* name;
+    LogLevel level;
+  } LEVELS[] = {{"trace", LogLevel::TRACE}, {"debug", LogLevel::DEBUG}, {"info", LogLevel::INFO},
+                {"warn", LogLevel::WARN},   {"error", LogLevel::ERROR}, {"fatal", LogLevel::FATAL},
+                {"panic", LogLevel::PANIC}};
+  for (auto& each : LEVELS) {
+    if (text == each.name) return each.level;
+  }
+  check.problem("invalid log level \"", written,
+                "\": --loglevel is panic, fatal, error, warn, info, debug or trace");
+  return LogLevel::INFO;
+}
+
+kj::String parseSocketPath(Checker& check, const Texts& texts) {
+  const bool chosen = !texts.socket.empty();
+  auto path = chosen ? kj::str(texts.socket) : kj::str(texts.triedir, "/ledgerd.sock");
+  if (path.size() > MAX_SOCKET_PATH) {
+    check.problem("the socket's path \"", path, "\" has ", path.size(), " bytes; the most is ",
+                  MAX_SOCKET_PATH, chosen ? "" : ". Choose another with --socket");
+  }
+  return path;
+}
+
+Options check(Checker& check, const Texts& texts) {
+  Options options;
+  if (texts.triedir.empty()) check.problem("--triedir is required");
+  options.triedir = kj::str(texts.triedir);
+  options.socketPath = parseSocketPath(check, texts);
+  options.socketMode = parseMode(check, texts.socketMode);
+  options.forestCapacity = check.number("--mtrie-cache-size", texts.forestCapacity, 1, 65535);
+  options.walSegmentSize = check.size("--wal-segment-size", texts.walSegmentSize, 64 * KIB, GIB);
+  if (options.walSegmentSize % 32768 != 0) {
+    check.problem("--wal-segment-size must be a multiple of 32768, not ", options.walSegmentSize);
+  }
+
+  options.maxRequestSize = check.size("--max-request-size", texts.maxRequestSize, KIB, 64 * GIB);
+  options.maxResponseSize = check.size("--max-response-size", texts.maxResponseSize, KIB, 64 * GIB);
+  options.inlineThreshold = check.size("--inline-threshold", texts.inlineThreshold, 0, 64 * MIB);
+  options.arenaSize = check.size("--arena-size", texts.arenaSize, 64 * KIB, 1024 * GIB);
+  options.memoryLimit =
+      check.optionalSize("--memory-limit", texts.memoryLimit, 16 * MIB, 65536 * GIB);
+  options.sharedMemoryLimit =
+      check.optionalSize("--shared-memory-limit", texts.sharedMemoryLimit, 64 * KIB, 65536 * GIB);
+  KJ_IF_MAYBE (shared, options.sharedMemoryLimit) {
+    KJ_IF_MAYBE (all, options.memoryLimit) {
+      if (*shared > *all) {
+        check.problem("--shared-memory-limit is a part of --memory-limit: ", *shared,
+                      " is more than ", *all);
+      }
+    }
+  }
+
+  options.ioThreads = check.number("--io-threads", texts.ioThreads, 1, 64);
+  options.workers = check.number("--workers", texts.workers, 1, 1024);
+  options.shutdownSeconds = check.number("--shutdown-timeout", texts.shutdownSeconds, 0, 3600);
+  options.logLevel = parseLogLevel(check, texts.logLevel);
+  if (!texts.readyFd.empty()) {
+    const int fd = check.number("--ready-fd", texts.readyFd, 1, 1 << 20);
+    if (fcntl(fd, F_GETFD) < 0) check.problem("--ready-fd ", fd, " is not an open descriptor");
+    options.readyFd = fd;
+  }
+  return options;
+}
+
+// flow-go's commands take "-flag" and "--flag".
+std::string withTwoDashes(kj::StringPtr argument) {
+  const bool one = argument.size() > 2 && argument[0] == '-' && isalpha(argument[1]);
+  return (one ? "-" : "") + std::string(argument.cStr());
+}
+
+}  // namespace
+
+kj::Maybe<uint64_t> parseSize(kj::StringPtr text) {
+  uint64_t value = 0;
+  size_t digits = 0;
+  while (digits < text.size() && text[digits] >= '0' && text[digits] <= '9') {
+    if (digits >= 18) return nullptr;
+    value = value * 10 + (text[digits++] - '0');
+  }
+  if (digits == 0) return nullptr;
+
+  auto unit = text.slice(digits);
+  uint64_t factor = 1;
+  if (unit == "KiB" || unit == "K") {
+    factor = KIB;
+  } else if (unit == "MiB" || unit == "M") {
+    factor = MIB;
+  } else if (unit == "GiB" || unit == "G") {
+    factor = GIB;
+  } else if (unit.size() > 0) {
+    return nullptr;
+  }
+  if (value > UINT64_MAX / factor) return nullptr;
+  return value * factor;
+}
+
+kj::OneOf<Options, Exit> parseOptions(kj::ArrayPtr<const char* const> arguments) {
+  CLI::App app(
+      "ledgerd: Flow's execution ledger as a service, over Cap'n Proto and shared memory.\n"
+      "Sizes are bytes, or have a unit: 64KiB, 512MiB, 2GiB.",
+      "ledgerd");
+  Texts texts;
+  declare(app, texts);
+
+  std::vector<std::string> reversed;  // As CLI11 wants them.
+  for (auto argument : arguments) reversed.insert(reversed.begin(), withTwoDashes(argument));
+  try {
+    app.parse(reversed);
+  } catch (const CLI::CallForHelp&) {
+    return Exit{0, kj::str(app.help())};
+  } catch (const CLI::CallForVersion&) {
+    return Exit{0, kj::str("ledgerd ", VERSION, "\n")};
+  } catch (const CLI::ParseError& error) {  // CLI11 reports by exceptions only.
+    return Exit{2, kj::str("error: ", error.what(), "\nRun ledgerd --help for the flags.\n")};
+  }
+
+  Checker checker;
+  auto options = check(checker, texts);
+  if (checker.problems.size() > 0) return Exit{1, kj::strArray(checker.problems, "")};
+  return kj::mv(options);
+}
+
+}  // namespace ledger::server

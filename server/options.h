@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// ledgerd's command line. Every value is checked here, so that the rest can rely on it.
+
+#include <kj/array.h>
+#include <kj/common.h>
+#include <kj/one-of.h>
+#include <kj/string.h>
+
+#include <cstdint>
+
+#include <sys/types.h>
+
+namespace ledger::server {
+
+// flow-go's names for levels. Each shows what is at least as bad.
+enum class LogLevel { TRACE, DEBUG, INFO, WARN, ERROR, FATAL, PANIC };
+
+struct Options {
+  kj::String triedir;
+  kj::String socketPath;  // At most as long as a socket's path may be.
+  mode_t socketMode = 0660;
+
+  uint32_t forestCapacity = 500;  // Tries, 1 to 65,535.
+  uint64_t walSegmentSize = uint64_t(32) << 20;
+
+  // All in bytes. A limit that is null is chosen from what the machine has.
+  uint64_t maxRequestSize = uint64_t(1) << 30;
+  uint64_t maxResponseSize = uint64_t(1) << 30;
+  uint64_t arenaSize = uint64_t(1) << 30;
+  uint64_t inlineThreshold = uint64_t(32) << 10;
+  kj::Maybe<uint64_t> memoryLimit;
+  kj::Maybe<uint64_t> sharedMemoryLimit;
+
+  uint32_t ioThreads = 1;
+  uint32_t workers = 4;
+  uint32_t shutdownSeconds = 30;  // How long calls in flight may take to finish.
+
+  LogLevel logLevel = LogLevel::INFO;
+  kj::Maybe<int> readyFd;  // Told when clients are served. Ours to close.
+};
+
+// What to print instead of serving, and the process's exit status.
+struct Exit {
+  int status;
+  kj::String text;  // To standard output if status is 0, else to standard error.
+};
+
+// `arguments` without the program's name. One dash does for two, as in flow-go's commands.
+kj::OneOf<Options, Exit> parseOptions(kj::ArrayPtr<const char* const> arguments);
+
+// Bytes: a number, or a number with KiB, MiB or GiB (or K, M, G). Null: it is neither, or too
+// large.
+kj::Maybe<uint64_t> parseSize(kj::StringPtr text);
+
+}  // namespace ledger::server
