@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/logging.h"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <spdlog/formatter.h>
+#include <spdlog/details/log_msg.h>
+
+namespace ledger::server {
+namespace {
+
+nlohmann::json lineOf(spdlog::level::level_enum level, const std::string& message) {
+  spdlog::details::log_msg line("ledgerd", level, message);
+  line.time = std::chrono::system_clock::time_point(std::chrono::seconds(1700000000));
+  spdlog::memory_buf_t out;
+  newJsonFormatter()->format(line, out);
+  std::string text(out.data(), out.size());
+  EXPECT_EQ(text.back(), '\n');
+  EXPECT_EQ(text.find('\n'), text.size() - 1) << "more than one line";
+  return nlohmann::json::parse(text);
+}
+
+// Log shippers are set up for these fields.
+TEST(JsonFormatter, HasFlowGosFields) {
+  auto line = lineOf(spdlog::level::warn, "ledger ready");
+  EXPECT_EQ(line["level"], "warn");
+  EXPECT_EQ(line["service"], "ledger");
+  EXPECT_EQ(line["time"], "2023-11-14T22:13:20Z");
+  EXPECT_EQ(line["message"], "ledger ready");
+  EXPECT_EQ(lineOf(spdlog::level::err, "")["level"], "error");
+  EXPECT_EQ(lineOf(spdlog::level::critical, "")["level"], "fatal");
+}
+
+// A client chooses its name and an operator the paths: neither may break a line or forge one.
+TEST(JsonFormatter, EscapesEveryByte) {
+  for (int byte = 0; byte < 256; ++byte) {
+    const std::string message = std::string("a") + char(byte) + "b";
+    auto line = lineOf(spdlog::level::info, message);
+    if (byte >= 128) continue;
+    EXPECT_EQ(line["message"], message) << byte;
+  }
+  EXPECT_EQ(lineOf(spdlog::level::info, "x\"}\n{\"level\":\"fatal")["level"], "info");
+}
+
+}  // namespace
+}  // namespace ledger::server
