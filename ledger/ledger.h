@@ -11,14 +11,13 @@
 #include "ledger/forest.h"
 #include "ledger/model.h"
 #include "ledger/proof/prove.h"
+#include "ledger/recent-sets.h"
 #include "ledger/stop.h"
 #include "ledger/trie/trie.h"
 #include "shm/memory-budget.h"
 
 #include <kj/filesystem.h>
 #include <kj/function.h>
-
-#include <array>
 
 namespace ledger {
 
@@ -28,9 +27,6 @@ struct Progress {
   uint64_t done;   // Bytes.
   uint64_t total;  // Bytes.
 };
-
-// A client's own name for a Set, so that a retry attaches to the first try.
-using SetId = std::array<kj::byte, 16>;
 
 struct LedgerOptions {
   uint32_t forestCapacity = 500;                 // Tries, 1 to 65,535.

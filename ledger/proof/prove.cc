@@ -3,6 +3,7 @@
 
 #include "ledger/hash/default-hashes.h"
 #include "ledger/hash/sha3.h"
+#include "ledger/proof/batch.h"
 
 #include <kj/debug.h>
 
@@ -13,13 +14,9 @@ namespace ledger {
 
 namespace {
 
-constexpr size_t FLAG_BYTES = TRIE_HEIGHT / 8;
-// Bytes of one proof besides its payload and its sibling hashes, and of one sibling hash.
-constexpr uint64_t FIXED_SIZE = 1 + 1 + 1 + FLAG_BYTES + 2 + Path::SIZE + 8 + 1;
-constexpr uint64_t SIBLING_SIZE = 2 + Hash::SIZE;
-constexpr uint64_t BATCH_HEADER_SIZE = 2 + 1 + 4;
+constexpr size_t FLAG_BYTES = PROOF_FLAGS_SIZE;
+constexpr uint64_t BATCH_HEADER_SIZE = PREFIX_SIZE + 4;
 constexpr uint64_t PROOF_LENGTH_SIZE = 8;
-constexpr kj::byte BATCH_PROOF_TYPE = 8;
 constexpr unsigned MAX_STEPS = 255;  // The format has 8 bits.
 
 // A hash beside a path: that of a node, or that of a leaf at a height where the trie has none.
@@ -37,30 +34,20 @@ struct PlannedProof {
   uint32_t copies;  // How often the path was asked for.
   std::array<kj::byte, FLAG_BYTES> flags;
 
-  uint64_t payloadSize() const {
-    return 4 + 8 + (payload == nullptr ? 0 : uint64_t(payload->keyLength()) + payload->valueLength);
+  Payload content() const {
+    if (payload == nullptr) return {nullptr, nullptr};
+    PayloadView view{payload};
+    return {view.key(), view.value()};
   }
-  uint64_t size() const { return FIXED_SIZE + payloadSize() + SIBLING_SIZE * siblingCount; }
 };
 
-// Writes big-endian words and bytes one after another.
-class Output {
-public:
-  explicit Output(kj::ArrayPtr<kj::byte> out) : at(out.begin()), end(out.end()) {}
-
-  void word(uint64_t value, unsigned size) {
-    for (unsigned i = size; i-- > 0;) *at++ = kj::byte(value >> (8 * i));
-  }
-  void bytes(kj::ArrayPtr<const kj::byte> from) {
-    if (from.size() > 0) memcpy(at, from.begin(), from.size());
-    at += from.size();
-  }
-  bool atEnd() const { return at == end; }
-
-private:
-  kj::byte* at;
-  kj::byte* end;
-};
+// Bytes of a proof in the batch, without the length before it.
+uint64_t sizeOf(const PlannedProof& proof) {
+  TrieProof shape;
+  shape.flags = kj::arrayPtr(proof.flags.data(), FLAG_BYTES);
+  shape.payload = proof.content();
+  return encodedSize(shape) + Interims::ENCODED_SIZE * proof.siblingCount;
+}
 
 }  // namespace
 
@@ -110,7 +97,7 @@ private:
     uint32_t copies;
     uint32_t absentBefore;  // Absent queries before this one.
   };
-  // Hashes of one leaf below where it stands: plan.computed[begin, end), heights descending.
+  // Hashes of one leaf below where it stands: plan.computed[begin, end).
   struct Pushed {
     const PayloadHeader* payload;
     uint32_t begin, end;
@@ -225,7 +212,7 @@ private:
       plan.siblings.add(step.sibling);
     }
     plan.count += proof.copies;
-    plan.encodedSize += (PROOF_LENGTH_SIZE + proof.size()) * proof.copies;
+    plan.encodedSize += (PROOF_LENGTH_SIZE + sizeOf(proof)) * proof.copies;
     plan.proofs.add(proof);
     return nullptr;
   }
@@ -235,14 +222,16 @@ private:
     kj::Vector<hash::ChainJob> jobs;
     kj::Vector<hash::Message> messages;
     kj::Vector<uint32_t> fromBottom;  // Jobs that start from messages[i]'s hash.
-    // The chain climbs, so heights and results run the other way.
+    // A chain climbs; the descent met its heights in another order.
+    auto order = kj::heapArray<uint32_t>(computedHeights.size());
+    for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
     auto heights = kj::heapArray<uint16_t>(computedHeights.size());
     auto climbed = kj::heapArray<Hash>(computedHeights.size());
     for (const auto& leaf : pushed) {
       if (leaf.begin == leaf.end) continue;
-      for (auto i = leaf.begin; i < leaf.end; ++i) {
-        heights[i] = computedHeights[leaf.end - 1 - (i - leaf.begin)];
-      }
+      std::sort(order.begin() + leaf.begin, order.begin() + leaf.end,
+                [&](uint32_t a, uint32_t b) { return computedHeights[a] < computedHeights[b]; });
+      for (auto i = leaf.begin; i < leaf.end; ++i) heights[i] = computedHeights[order[i]];
       PayloadView view{leaf.payload};
       hash::ChainJob job{
           &view.path(), {}, 0, heights.slice(leaf.begin, leaf.end), &climbed[leaf.begin]};
@@ -260,11 +249,7 @@ private:
     hash::sha3(messages, bottoms);
     for (size_t i = 0; i < bottoms.size(); ++i) jobs[fromBottom[i]].start = bottoms[i];
     hash::runChains(jobs);
-    for (const auto& leaf : pushed) {
-      for (auto i = leaf.begin; i < leaf.end; ++i) {
-        plan.computed[leaf.end - 1 - (i - leaf.begin)] = climbed[i];
-      }
-    }
+    for (size_t i = 0; i < order.size(); ++i) plan.computed[order[i]] = climbed[i];
   }
 
   struct Above {
@@ -299,41 +284,32 @@ uint32_t BatchProof::proofCount() const {
 void BatchProof::encode(kj::ArrayPtr<kj::byte> out) const {
   KJ_REQUIRE(out.size() == plan->encodedSize, "the output has another size than the proof");
   const auto& nodes = plan->trie->store().nodes;
-  Output output(out);
-  output.word(0, 2);
-  output.word(BATCH_PROOF_TYPE, 1);
-  output.word(plan->count, 4);
+  ByteWriter writer(out);
+  writePrefix(writer, 0, EntityType::TRIE_BATCH_PROOF);
+  writer.u32(plan->count);
   for (const auto& proof : plan->proofs) {
+    // encodeProof() wants its interims in one piece; these lie in as many nodes.
     for (uint32_t copy = 0; copy < proof.copies; ++copy) {
-      output.word(proof.size(), 8);
-      output.word(0x80, 1);  // Every proof is one of inclusion.
-      output.word(proof.steps, 1);
-      output.word(FLAG_BYTES, 1);
-      output.bytes(kj::arrayPtr(proof.flags.data(), FLAG_BYTES));
-      output.word(Path::SIZE, 2);
-      output.bytes(proof.path.ptr());
-      output.word(proof.payloadSize(), 8);
-      if (proof.payload == nullptr) {
-        output.word(0, 4);
-        output.word(0, 8);
-      } else {
-        PayloadView payload{proof.payload};
-        output.word(payload.key().size(), 4);
-        output.bytes(payload.key());
-        output.word(payload.value().size(), 8);
-        output.bytes(payload.value());
-      }
-      output.word(proof.siblingCount, 1);
+      writer.u64(sizeOf(proof));
+      writer.u8(0x80);  // Every proof is one of inclusion.
+      writer.u8(proof.steps);
+      writer.u8(FLAG_BYTES);
+      writer.bytes(kj::arrayPtr(proof.flags.data(), FLAG_BYTES));
+      writer.u16(Path::SIZE);
+      writer.bytes(proof.path.ptr());
+      writer.u64(ledger::encodedSize(proof.content(), PayloadLayout::V0));
+      encodePayload(writer, proof.content(), PayloadLayout::V0);
+      writer.u8(proof.siblingCount);
       for (uint32_t i = 0; i < proof.siblingCount; ++i) {
         const auto& sibling = plan->siblings[proof.firstSibling + i];
-        output.word(Hash::SIZE, 2);
-        output.bytes(
+        writer.u16(Hash::SIZE);
+        writer.bytes(
             (sibling.node.isNull() ? plan->computed[sibling.computed] : nodes.hash(sibling.node))
                 .ptr());
       }
     }
   }
-  KJ_ASSERT(output.atEnd());
+  KJ_ASSERT(writer.remaining() == 0);
 }
 
 Result<BatchProof> prove(const Trie& trie, kj::ArrayPtr<const Path> paths, const Stop& stop) {

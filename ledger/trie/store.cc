@@ -12,6 +12,7 @@ void Store::release(NodeRef node) const {
   if (node.isNull() || !nodes.release(node)) return;
   kj::Vector<NodeRef> unreferenced;
   kj::Vector<uint64_t> freed;
+  uint64_t freedLeaves = 0;
   unreferenced.add(node);
   while (unreferenced.size() > 0) {
     auto last = unreferenced.back();
@@ -19,6 +20,7 @@ void Store::release(NodeRef node) const {
     if (last.isLeaf()) {
       const auto& leaf = nodes.leaf(last);
       payloads.release({leaf.payload, leaf.payloadCounter()});
+      ++freedLeaves;
     } else {
       const auto& interior = nodes.interior(last);
       for (auto child : {interior.left, interior.right}) {
@@ -28,6 +30,7 @@ void Store::release(NodeRef node) const {
     freed.add(last.slot());
   }
   nodes.free(freed);
+  leaves.fetch_sub(freedLeaves, std::memory_order_relaxed);
 }
 
 }  // namespace ledger

@@ -25,7 +25,14 @@ public:
   // that only it held. Takes time in proportion to what it frees.
   void release(NodeRef node) const;
 
+  // Of the live nodes. Whoever makes leaves counts them; release() counts them off.
+  uint64_t liveLeaves() const { return leaves.load(std::memory_order_relaxed); }
+  void countLeaves(uint64_t made) const { leaves.fetch_add(made, std::memory_order_relaxed); }
+
   PayloadView payload(NodeRef leaf) const { return payloads.view(nodes.leaf(leaf).payload); }
+
+private:
+  mutable std::atomic<uint64_t> leaves{0};
 };
 
 }  // namespace ledger

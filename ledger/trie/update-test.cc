@@ -262,11 +262,12 @@ TEST(TrieUpdate, AnAbandonedUpdateGivesItsMemoryBack) {
 
 struct Recount {
   std::unordered_set<uint64_t> nodes, payloads;
-  uint64_t payloadBytes = 0;
+  uint64_t leaves = 0, payloadBytes = 0;
 
   void add(const Store& store, NodeRef node) {
     if (node.isNull() || !nodes.insert(node.slot()).second) return;
     if (node.isLeaf()) {
+      ++leaves;
       if (!payloads.insert(store.nodes.leaf(node).payloadCounter()).second) return;
       auto payload = store.payload(node);
       payloadBytes += PayloadStore::spaceFor(
@@ -314,6 +315,7 @@ TEST(TrieUpdate, WhatLivesIsWhatTheForestReaches) {
     Recount recount;
     for (auto& held : forest.tries()) recount.add(*store, held->root());
     ASSERT_EQ(store->nodes.live(), recount.nodes.size()) << round;
+    ASSERT_EQ(store->liveLeaves(), recount.leaves) << round;
     ASSERT_EQ(store->payloads.live(), recount.payloads.size()) << round;
     ASSERT_EQ(store->payloads.liveBytes(), recount.payloadBytes) << round;
   }

@@ -246,6 +246,7 @@ kj::Own<const Trie> TrieUpdater::build() noexcept {
 }
 
 void TrieUpdater::writeNodes() noexcept {
+  uint64_t leaves = 0;
   for (size_t i = 0; i < planned.size(); ++i) {
     const auto& node = planned[i];
     if (!node.isLeaf) {
@@ -257,6 +258,7 @@ void TrieUpdater::writeNodes() noexcept {
       }
       continue;
     }
+    ++leaves;
     PayloadHandle record;
     if (node.source.entry == FROM_NODE) {
       const auto& old = store.nodes.leaf(node.source.node);
@@ -271,6 +273,7 @@ void TrieUpdater::writeNodes() noexcept {
     slot.payload = record.ref;
     slot.meta = record.counter << 16 | node.height;
   }
+  store.countLeaves(leaves);
 }
 
 void TrieUpdater::hashLeaves() noexcept {

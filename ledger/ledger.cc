@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ledger/ledger.h"
+
+#include "ledger/encoding.h"
+#include "ledger/hash/default-hashes.h"
+#include "ledger/hash/sha3.h"
+#include "ledger/path-finder.h"
+#include "ledger/recent-sets.h"
+#include "ledger/recovery.h"
+#include "ledger/sequencer.h"
+#include "ledger/trie-update.h"
+#include "ledger/trie/update.h"
+#include "ledger/wal/crc32c.h"
+
+#include <kj/debug.h>
+#include <kj/encoding.h>
+
+namespace ledger {
+
+namespace {
+
+constexpr size_t REMEMBERED_SETS = 1024;
+
+// Private memory that an update takes besides its record: paths, payloads, plan and hash jobs.
+constexpr uint64_t WORKING_BYTES_PER_REGISTER = 512;
+
+Error unknownState(const RootHash& state) {
+  return makeError(Code::NOT_FOUND, Reason::UNKNOWN_STATE, "trie with the given rootHash ",
+                   kj::encodeHex(state.ptr()), " not found");
+}
+
+Error cancelled() {
+  return makeError(Code::CANCELLED, Reason::CANCELLED, "the call was cancelled");
+}
+
+Error outOfMemory(const shm::Shortage& shortage) {
+  return makeError(Code::RESOURCE_EXHAUSTED, Reason::OUT_OF_MEMORY, "the update ",
+                   shortage.describe());
+}
+
+// Null: all of them are well-formed and not too large.
+kj::Maybe<Error> check(kj::ArrayPtr<const EncodedKey> keys) {
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (keys[i].size() > MAX_KEY_SIZE) {
+      return makeError(Code::INVALID_ARGUMENT, Reason::TOO_LARGE, "key ", i, " has ",
+                       keys[i].size(), " bytes; at most ", MAX_KEY_SIZE, " are allowed");
+    }
+    KJ_IF_MAYBE (error, validateKey(keys[i])) {
+      return Error{error->code, error->reason, kj::str("key ", i, ": ", error->message)};
+    }
+  }
+  return nullptr;
+}
+
+kj::Array<Path> hashPaths(kj::ArrayPtr<const EncodedKey> keys) {
+  auto paths = kj::heapArray<Path>(keys.size());
+  pathsOf(keys, paths);
+  return paths;
+}
+
+// Tells one request from another: who reuses an id by mistake is found out. Not against malice.
+Hash fingerprint(const RootHash& state, kj::ArrayPtr<const EncodedKey> keys,
+                 kj::ArrayPtr<const Value> values) {
+  uint64_t words[3] = {keys.size(), 0, 0};
+  for (size_t i = 0; i < keys.size(); ++i) {
+    words[1] = extendCrc32c(words[1], keys[i]);
+    words[2] = extendCrc32c(words[2] + values[i].size(), values[i]);
+  }
+  hash::Message message{state.ptr(), kj::arrayPtr(words, 3).asBytes()};
+  Hash result;
+  hash::sha3(kj::arrayPtr(&message, 1), kj::arrayPtr(&result, 1));
+  return result;
+}
+
+}  // namespace
+
+struct Ledger::Impl {
+  explicit Impl(Recovered recovered)
+      : lock(kj::mv(recovered.lock)),
+        store(kj::mv(recovered.store)),
+        budget(kj::mv(recovered.budget)),
+        forest(kj::mv(recovered.forest)),
+        sequencer(*forest, kj::mv(recovered.writer)) {}
+
+  Result<RootHash> apply(const RootHash& state, kj::ArrayPtr<const EncodedKey> keys,
+                         kj::ArrayPtr<const Value> values, const Stop& stop) const;
+
+  // Destroyed from below: the log is closed before the lock is given back.
+  DirectoryLock lock;
+  kj::Own<const Store> store;
+  kj::Own<const shm::MemoryBudget> budget;
+  kj::Own<const Forest> forest;
+  RecentSets recentSets{REMEMBERED_SETS};
+  Sequencer sequencer;
+};
+
+Ledger::Ledger(kj::Own<Impl> impl) : impl(kj::mv(impl)) {}
+Ledger::~Ledger() noexcept(false) {}
+
+kj::Own<Ledger> Ledger::open(kj::Own<const kj::Directory> directory, kj::StringPtr directoryName,
+                             kj::Own<const shm::MemoryBudget> budget, LedgerOptions options) {
+  return kj::heap<Ledger>(
+      kj::heap<Impl>(recover(kj::mv(directory), directoryName, kj::mv(budget), options)));
+}
+
+RootHash Ledger::initialState() const {
+  return hash::defaultHash(TRIE_HEIGHT);
+}
+
+bool Ledger::hasState(const RootHash& state) const {
+  return impl->forest->lifetime(state) != nullptr;
+}
+
+uint64_t Ledger::stateCount() const {
+  return impl->forest->size();
+}
+
+Result<RootHash> Ledger::stateByIndex(int64_t index) const {
+  auto roots = impl->forest->roots();
+  auto count = int64_t(roots.size());
+  if (index >= count || index < -count) {
+    return makeError(Code::OUT_OF_RANGE, Reason::INDEX_OUT_OF_RANGE, "index ", index,
+                     " is out of range (count: ", count, ")");
+  }
+  return roots[index < 0 ? count + index : index];
+}
+
+kj::Array<RootHash> Ledger::states() const {
+  return impl->forest->roots();
+}
+
+Result<kj::Own<const Trie>> Ledger::pin(const RootHash& state) const {
+  KJ_IF_MAYBE (trie, impl->forest->find(state)) {
+    return kj::mv(*trie);
+  }
+  return unknownState(state);
+}
+
+Result<Value> Ledger::getSingleValue(const Trie& trie, EncodedKey key) {
+  KJ_IF_MAYBE (error, check(kj::arrayPtr(&key, 1))) {
+    return kj::mv(*error);
+  }
+  return trie.read(pathOf(key));
+}
+
+Result<Values> Ledger::get(const RootHash& state, kj::ArrayPtr<const EncodedKey> keys,
+                           const Stop& stop) const {
+  KJ_IF_MAYBE (error, check(keys)) {
+    return kj::mv(*error);
+  }
+  Values result{nullptr, kj::heapArray<Value>(keys.size()), 0};
+  if (keys.size() == 0) return kj::mv(result);
+  KJ_IF_MAYBE (trie, impl->forest->find(state)) {
+    result.trie = kj::mv(*trie);
+  } else {
+    return unknownState(state);
+  }
+  auto paths = hashPaths(keys);
+  for (size_t i = 0; i < paths.size(); ++i) {
+    if (stop.requested()) return cancelled();
+    result.values[i] = result.trie->read(paths[i]);
+    result.bytes += result.values[i].size();
+  }
+  return kj::mv(result);
+}
+
+Result<BatchProof> Ledger::prove(const RootHash& state, kj::ArrayPtr<const EncodedKey> keys,
+                                 const Stop& stop) const {
+  KJ_IF_MAYBE (error, check(keys)) {
+    return kj::mv(*error);
+  }
+  if (keys.size() == 0) {
+    return ledger::prove(*Trie::empty(kj::atomicAddRef(*impl->store)), nullptr, stop);
+  }
+  KJ_IF_MAYBE (trie, impl->forest->find(state)) {
+    return ledger::prove(**trie, hashPaths(keys), stop);
+  }
+  auto error = unknownState(state);
+  error.message = kj::str("could not get proofs: ", error.message);
+  return kj::mv(error);
+}
+
+Result<RootHash> Ledger::set(const RootHash& state, kj::ArrayPtr<const EncodedKey> keys,
+                             kj::ArrayPtr<const Value> values, kj::Maybe<SetId> id,
+                             const Stop& stop) const {
+  if (keys.size() != values.size()) {
+    return makeError(Code::INVALID_ARGUMENT, Reason::BAD_REQUEST, "length mismatch: keys have ",
+                     keys.size(), " elements, but values have ", values.size(), " elements");
+  }
+  if (keys.size() == 0) return state;
+  KJ_IF_MAYBE (error, check(keys)) {
+    return kj::mv(*error);
+  }
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (values[i].size() > MAX_VALUE_SIZE) {
+      return makeError(Code::INVALID_ARGUMENT, Reason::TOO_LARGE, "value ", i, " has ",
+                       values[i].size(), " bytes; at most ", MAX_VALUE_SIZE, " are allowed");
+    }
+  }
+  KJ_IF_MAYBE (setId, id) {
+    return impl->recentSets.run(*setId, fingerprint(state, keys, values),
+                                [&]() { return impl->apply(state, keys, values, stop); });
+  }
+  return impl->apply(state, keys, values, stop);
+}
+
+Result<RootHash> Ledger::Impl::apply(const RootHash& state, kj::ArrayPtr<const EncodedKey> keys,
+                                     kj::ArrayPtr<const Value> values, const Stop& stop) const {
+  // Everything that may be refused comes first; admit() is the commit point.
+  shm::Reservation working;
+  KJ_SWITCH_ONEOF(budget->reserve(keys.size() * WORKING_BYTES_PER_REGISTER)) {
+    KJ_CASE_ONEOF(shortage, shm::Shortage) {
+      return outOfMemory(shortage);
+    }
+    KJ_CASE_ONEOF(reservation, shm::Reservation) {
+      working = kj::mv(reservation);
+    }
+  }
+  auto paths = hashPaths(keys);
+  auto payloads = kj::heapArray<Payload>(keys.size());
+  for (size_t i = 0; i < payloads.size(); ++i) payloads[i] = {storedForm(keys[i]), values[i]};
+
+  kj::Array<kj::byte> record;
+  KJ_SWITCH_ONEOF(walRecordSize({state, paths, payloads})) {
+    KJ_CASE_ONEOF(error, Error) {
+      return kj::mv(error);
+    }
+    KJ_CASE_ONEOF(size, uint64_t) {
+      KJ_SWITCH_ONEOF(budget->reserve(size)) {
+        KJ_CASE_ONEOF(shortage, shm::Shortage) {
+          return outOfMemory(shortage);
+        }
+        KJ_CASE_ONEOF(reservation, shm::Reservation) {
+          working.merge(kj::mv(reservation));
+        }
+      }
+      record = kj::heapArray<kj::byte>(size);
+    }
+  }
+
+  auto parent = forest->find(state);
+  if (parent == nullptr) {
+    auto error = unknownState(state);
+    error.message = kj::str("cannot update state: ", error.message);
+    return kj::mv(error);
+  }
+  TrieUpdater updater(kj::mv(KJ_ASSERT_NONNULL(parent)));
+  if (!updater.plan(paths, payloads, stop)) return cancelled();
+  KJ_IF_MAYBE (shortage, updater.reserve()) {
+    return outOfMemory(*shortage);
+  }
+  encodeWalRecord({state, paths, payloads}, record);
+
+  auto place = sequencer.admit(state, kj::mv(record), stop);
+  if (place.is<Error>()) return kj::mv(place.get<Error>());
+  // The record is on its way to the disk while the trie is hashed.
+  auto trie = updater.build();
+  auto newState = trie->rootHash();
+  KJ_IF_MAYBE (error, sequencer.publish(place.get<Sequencer::Place>(), kj::mv(trie))) {
+    return kj::mv(*error);
+  }
+  return newState;
+}
+
+LedgerStats Ledger::stats() const {
+  const auto& nodes = impl->store->nodes;
+  const auto& payloads = impl->store->payloads;
+  LedgerStats stats{};
+  auto tries = impl->forest->tries();
+  stats.states = tries.size();
+  stats.nodes = nodes.live();
+  stats.leaves = impl->store->liveLeaves();
+  stats.values = payloads.live();
+  stats.nodeBytes = nodes.live() * NODE_SLOT_SIZE;
+  stats.valueBytes = payloads.liveBytes();
+  stats.committedBytes = nodes.committedBytes() + payloads.committedBytes();
+  stats.privateBytes = nodes.privateBytes() + payloads.privateBytes();
+  if (tries.size() > 0) {
+    stats.newestRegisters = tries.back()->size().registers;
+    stats.newestBytes = tries.back()->size().bytes;
+  }
+  stats.activeSegment = impl->sequencer.activeSegment();
+  return stats;
+}
+
+}  // namespace ledger
