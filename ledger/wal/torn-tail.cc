@@ -23,15 +23,13 @@ bool recordBegins(kj::ArrayPtr<const kj::byte> page, size_t at) {
   return crc32c(page.slice(at + WAL_HEADER_SIZE, end)) == header.crc;
 }
 
-// The first sound fragment behind `offset` that begins a record. At every byte: a damaged header
-// does not say where the next one is.
-kj::Maybe<uint64_t> findRecordBehind(const kj::ReadableFile& file, uint64_t offset, uint64_t size) {
+// The first sound fragment from `offset` on that begins a record. Looks at every byte: a damaged
+// header does not say where the next one is.
+kj::Maybe<uint64_t> findRecord(const kj::ReadableFile& file, uint64_t offset, uint64_t size) {
   auto page = kj::heapArray<kj::byte>(WAL_PAGE_SIZE);
-  uint64_t start = offset - offset % WAL_PAGE_SIZE;
-  for (; start < size; start += WAL_PAGE_SIZE) {
+  for (uint64_t start = offset - offset % WAL_PAGE_SIZE; start < size; start += WAL_PAGE_SIZE) {
     size_t held = file.read(start, page.slice(0, kj::min(WAL_PAGE_SIZE, size - start)));
-    size_t at = start < offset ? offset - start + 1 : start == offset ? 1 : 0;
-    for (; at < held; ++at) {
+    for (size_t at = start < offset ? offset - start : 0; at < held; ++at) {
       if (recordBegins(page.slice(0, held).asConst(), at)) return start + at;
     }
   }
@@ -78,7 +76,7 @@ kj::Maybe<Error> refuseUnlessTorn(const kj::ReadableDirectory& directory,
     return refusal(damage, kj::str(tail, " bytes follow, and one write of the log has at most ",
                                    WAL_MAX_GROUP));
   }
-  KJ_IF_MAYBE (next, findRecordBehind(*file, damage.at.offset, size)) {
+  KJ_IF_MAYBE (next, findRecord(*file, damage.at.offset, size)) {
     return refusal(damage, kj::str("a sound record follows at offset ", *next));
   }
   return nullptr;
