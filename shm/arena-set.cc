@@ -33,9 +33,8 @@ kj::Own<const ArenaSet> ArenaSet::create(const MemoryBudget& parent,
 ArenaSet::ArenaSet(kj::Own<const MemoryBudget> budget, kj::Own<const RetiredArenas> retired,
                    ArenaSetOptions options)
     : budget(kj::mv(budget)), retired(kj::mv(retired)), options(options) {
-  KJ_REQUIRE(options.firstCapacity > 0 && options.firstCapacity <= options.quota &&
-                 options.warmBytes <= options.quota / 2,
-             "contradicting options", options.firstCapacity, options.quota, options.warmBytes);
+  KJ_REQUIRE(options.firstCapacity > 0 && options.firstCapacity <= options.quota,
+             "the first arena does not fit the quota", options.firstCapacity, options.quota);
 }
 
 ArenaSet::~ArenaSet() noexcept(false) {
@@ -231,14 +230,16 @@ void ArenaSet::closeUnused(State& state, uint64_t warmBytes, Closed& closed) {
   // Newest first: the sizes that are asked for now stay warm.
   for (auto slot = state.slots.end(); slot != state.slots.begin();) {
     --slot;
-    if (slot->second.regions > 0 || slot->second.role == Role::SHARED) continue;
-    const uint64_t capacity = slot->second.arena->capacity();
-    if (slot->second.role == Role::SINGLE && capacity <= warmBytes - warm) {
-      warm += capacity;
-      continue;
+    auto& [arena, spans, regions, role] = slot->second;
+    if (regions > 0 || role == Role::SHARED) continue;
+    if (role == Role::SINGLE && arena->capacity() <= warmBytes - warm) {
+      warm += arena->capacity();
+    } else if (arena->isOpenElsewhere()) {
+      role = Role::SINGLE;  // Closing it would give nothing back: better lend it again.
+    } else {
+      closed.add(kj::mv(arena));
+      slot = state.slots.erase(slot);
     }
-    closed.add(kj::mv(slot->second.arena));
-    slot = state.slots.erase(slot);
   }
 }
 
@@ -246,15 +247,20 @@ void ArenaSet::retire(Closed arenas) const {
   for (auto& arena : arenas) retired->add(kj::mv(arena));
 }
 
+void ArenaSet::sweep() const {
+  Closed closed;
+  closeUnused(*state.lockExclusive(), options.warmBytes, closed);
+  retire(kj::mv(closed));
+}
+
 void ArenaSet::trim() const {
   Closed closed;
   {
     auto locked = state.lockExclusive();
     KJ_IF_MAYBE (id, locked->shared) {
-      auto found = locked->slots.find(*id);
-      if (found->second.regions == 0) {
-        closed.add(kj::mv(found->second.arena));
-        locked->slots.erase(found);
+      auto& slot = locked->slots.at(*id);
+      if (slot.regions == 0) {
+        slot.role = Role::OUTGROWN;
         locked->shared = nullptr;
       }
     }

@@ -57,9 +57,9 @@ struct ArenaSetOptions {
   uint64_t quota = uint64_t(1) << 30;          // Bytes of all arenas together.
   kj::StringPtr quotaName = "--arena-size";    // For errors.
   uint64_t firstCapacity = uint64_t(1) << 20;  // Bytes of the first shared arena.
-  uint64_t warmBytes = uint64_t(256) << 20;    // Of unused arenas of large payloads; <= quota / 2.
+  uint64_t warmBytes = uint64_t(256) << 20;    // Of unused arenas of large payloads.
   uint32_t maxRegions = 65536;                 // Lent at the same time.
-  uint32_t maxArenas = 1024;                   // Not closed: each holds a descriptor.
+  uint32_t maxArenas = 128;                    // Not closed: each holds a descriptor.
 };
 
 struct ArenaUse {
@@ -95,7 +95,11 @@ public:
   // Null: never existed, or closed.
   kj::Maybe<kj::Own<const Arena>> find(uint32_t id) const;
 
-  // Closes the arenas that hold no region: gives memory back to others.
+  // Closes the unused arenas that are over the warm limit and that the peer has let go of since.
+  // To be called from time to time.
+  void sweep() const;
+
+  // Closes every unused arena that the peer has let go of: gives memory back to others.
   void trim() const;
 
   // Ends lending and closes every arena. Regions that are still held stay valid and keep their
