@@ -22,7 +22,8 @@ public:
 
 kj::Array<kj::byte> keyOf(kj::StringPtr name) {
   KeyPart part{2, name.asBytes()};
-  return kj::mv(encodeKey(kj::arrayPtr(&part, 1)).get<kj::Array<kj::byte>>());
+  auto encoded = encodeKey(kj::arrayPtr(&part, 1));
+  return kj::mv(encoded.get<kj::Array<kj::byte>>());
 }
 
 // A ledger over a directory in memory that can be closed and opened again.
@@ -191,7 +192,8 @@ TEST_F(LedgerTest, StatesAreCountedFromBothEnds) {
 TEST_F(LedgerTest, APinnedStateStaysReadable) {
   open(1);
   auto state = mustSet(ledger->initialState(), "a", "kept");
-  auto pinned = kj::mv(ledger->pin(state).get<kj::Own<const Trie>>());
+  auto pin = ledger->pin(state);
+  const auto& pinned = pin.get<kj::Own<const Trie>>();
   for (int i = 0; i < 50; ++i) state = mustSet(state, "a", kj::str(i));
   auto key = keyOf("a");
   auto value = Ledger::getSingleValue(*pinned, key).get<Value>();
@@ -215,7 +217,6 @@ TEST_F(LedgerTest, ThreadsAgreeWithTheLog) {
         auto result = set(state, name, value);
         if (result.is<RootHash>()) {
           ++sets;
-          auto before = state;
           state = result.get<RootHash>();
           auto pinned = ledger->pin(state);
           if (pinned.is<Error>()) continue;

@@ -148,7 +148,7 @@ Result<Values> Ledger::get(const RootHash& state, kj::ArrayPtr<const EncodedKey>
   KJ_IF_MAYBE (error, check(keys)) {
     return kj::mv(*error);
   }
-  Values result{nullptr, kj::heapArray<Value>(keys.size()), 0};
+  Values result{{}, kj::heapArray<Value>(keys.size()), 0};
   if (keys.size() == 0) return kj::mv(result);
   KJ_IF_MAYBE (trie, impl->forest->find(state)) {
     result.trie = kj::mv(*trie);
