@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/reconnecting-client.h"
+
+#include <kj/debug.h>
+
+namespace ledger::client {
+
+ReconnectingClient::ReconnectingClient(kj::Own<Connector> connector, kj::Timer& timer,
+                                       const ConnectOptions& options, RandomSource& random)
+    : connector(kj::mv(connector)),
+      timer(timer),
+      random(random),
+      callTimeout(options.callTimeout),
+      onDisconnect(options.onDisconnect) {}
+
+kj::Promise<void> ReconnectingClient::connect() {
+  return session().ignoreResult();
+}
+
+kj::Promise<kj::Own<SessionClient>> ReconnectingClient::session() {
+  KJ_IF_MAYBE (live, current) {
+    if (!(*live)->isLost()) return kj::addRef(**live);
+    current = nullptr;
+  }
+  if (!isConnecting) {
+    isConnecting = true;
+    connecting = connector->connect()
+                     .then(
+                         [this](kj::Own<SessionClient> made) {
+                           isConnecting = false;
+                           current = kj::addRef(*made);
+                           return made;
+                         },
+                         [this](kj::Exception&& exception) -> kj::Own<SessionClient> {
+                           isConnecting = false;
+                           kj::throwFatalException(kj::mv(exception));
+                         })
+                     .fork();
+  }
+  return KJ_ASSERT_NONNULL(connecting).addBranch();
+}
+
+template <typename T, typename Func>
+kj::Promise<T> ReconnectingClient::callOn(kj::Own<SessionClient> session, Func func) {
+  auto answer = func(*session);
+  return answer.attach(kj::mv(session));
+}
+
+template <typename Func>
+kj::PromiseForResult<Func, SessionClient&> ReconnectingClient::call(kj::StringPtr name, Func func) {
+  using T = kj::_::UnwrapPromise<kj::PromiseForResult<Func, SessionClient&>>;
+
+  auto answer = session().then([this, func](kj::Own<SessionClient> first) {
+    auto answer = callOn<T>(kj::mv(first), func);
+    if (onDisconnect == OnDisconnect::FAIL) return answer;
+    return answer.catch_([this, func](kj::Exception&& exception) -> kj::Promise<T> {
+      if (exception.getType() != kj::Exception::Type::DISCONNECTED) return kj::mv(exception);
+      return session().then(
+          [this, func](kj::Own<SessionClient> second) { return callOn<T>(kj::mv(second), func); });
+    });
+  });
+  auto late = timer.afterDelay(callTimeout).then([this, name]() -> kj::Promise<T> {
+    return KJ_EXCEPTION(OVERLOADED, "no answer from the ledger in time", name, callTimeout);
+  });
+  return answer.exclusiveJoin(kj::mv(late));
+}
+
+SetId ReconnectingClient::drawSetId() {
+  SetId id;
+  random.fill(kj::arrayPtr(id.data(), id.size()));
+  return id;
+}
+
+kj::Promise<Result<RootHash>> ReconnectingClient::initialState() {
+  return call("initialState", [](SessionClient& session) { return session.initialState(); });
+}
+
+kj::Promise<Result<bool>> ReconnectingClient::hasState(const RootHash& state) {
+  return call("hasState", [state](SessionClient& session) { return session.hasState(state); });
+}
+
+kj::Promise<Result<View>> ReconnectingClient::getSingleValue(const RootHash& state,
+                                                             EncodedKey key) {
+  return call("getSingleValue",
+              [state, key](SessionClient& session) { return session.getSingleValue(state, key); });
+}
+
+kj::Promise<Result<Values>> ReconnectingClient::get(const RootHash& state,
+                                                    kj::ArrayPtr<const EncodedKey> keys) {
+  return call("get", [state, keys](SessionClient& session) { return session.get(state, keys); });
+}
+
+kj::Promise<Result<RootHash>> ReconnectingClient::set(const RootHash& state,
+                                                      kj::ArrayPtr<const EncodedKey> keys,
+                                                      kj::ArrayPtr<const Value> values,
+                                                      kj::Maybe<SetId> id) {
+  KJ_REQUIRE(keys.size() == values.size(), "a Set needs one value for each key", keys.size(),
+             values.size());
+  // One id for the call, however often it is sent.
+  SetId sure = id.orDefault([this]() { return drawSetId(); });
+  return call("set", [state, keys, values, sure](SessionClient& session) {
+    return session.set(state, keys, values, sure);
+  });
+}
+
+kj::Promise<Result<View>> ReconnectingClient::prove(const RootHash& state,
+                                                    kj::ArrayPtr<const EncodedKey> keys) {
+  return call("prove",
+              [state, keys](SessionClient& session) { return session.prove(state, keys); });
+}
+
+kj::Promise<Result<kj::Array<RootHash>>> ReconnectingClient::states() {
+  return call("states", [](SessionClient& session) { return session.states(); });
+}
+
+kj::Promise<Result<uint64_t>> ReconnectingClient::stateCount() {
+  return call("stateCount", [](SessionClient& session) { return session.stateCount(); });
+}
+
+kj::Promise<Result<RootHash>> ReconnectingClient::stateByIndex(int64_t index) {
+  return call("stateByIndex",
+              [index](SessionClient& session) { return session.stateByIndex(index); });
+}
+
+kj::Promise<Result<ServerInfo>> ReconnectingClient::info() {
+  return call("info", [](SessionClient& session) { return session.info(); });
+}
+
+kj::Promise<Result<kj::Array<OperationResult>>> ReconnectingClient::batch(
+    kj::ArrayPtr<const Operation> operations) {
+  auto sure = kj::heapArray(operations);
+  for (auto& operation : sure) {
+    KJ_IF_MAYBE (set, operation.what.tryGet<Operation::Set>()) {
+      KJ_REQUIRE(set->keys.size() == set->values.size(), "a Set needs one value for each key");
+      if (set->id == nullptr) set->id = drawSetId();
+    }
+  }
+  auto view = sure.asPtr().asConst();
+  return call("batch", [view](SessionClient& session) { return session.batch(view); })
+      .attach(kj::mv(sure));
+}
+
+}  // namespace ledger::client
