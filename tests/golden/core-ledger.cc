@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The core in this process: no socket, no copy, no protocol.
+#include "tests/golden/core-ledger.h"
 
 #include "ledger/ledger.h"
-#include "tests/golden/ledger-under-test.h"
 
 #include <kj/debug.h>
 

@@ -8,6 +8,7 @@
 // second replays one scenario through a ledgerd that is already serving, as a fork of its own among
 // that server's states, with a progress bar: quickstart's tour.
 
+#include "tests/golden/core-ledger.h"
 #include "tests/golden/daemon-ledger.h"
 #include "tests/golden/golden-sets.h"
 #include "tests/golden/progress-bar.h"
@@ -72,7 +73,7 @@ int runDirectories(const Arguments& arguments, kj::AsyncIoContext& io) {
       }
       ways.add(newDaemonLedger(
           io, arguments.ledgerd,
-          name == "shm" ? client::TransportKind::SHARED_MEMORY : client::TransportKind::INLINE));
+          name == "shm" ? client::TransportChoice::SHM : client::TransportChoice::INLINE));
     } else {
       fprintf(stderr, "golden-runner: unknown way: %s\n%s", name.c_str(), USAGE);
       return 2;
@@ -87,7 +88,7 @@ int attach(const Arguments& arguments, kj::AsyncIoContext& io) {
   uint64_t blocks = 0;
   readScenario(scenario, [&blocks](const Step& step) { blocks += step.op == Op::BLOCK; });
 
-  auto ledger = attachToLedgerd(io, arguments.socket, client::TransportKind::SHARED_MEMORY);
+  auto ledger = attachToLedgerd(io, arguments.socket, client::TransportChoice::SHM);
   Report report;
   report.section("answers equal to flow-go's");
   {

@@ -10,8 +10,6 @@
 #include "ledger/model.h"
 #include "tests/golden/blob.h"
 
-#include <kj/memory.h>
-
 #include <cstdint>
 
 namespace ledger::golden {
@@ -57,8 +55,5 @@ public:
   // Null: not to be had this way, or no such state.
   virtual kj::Maybe<TrieCounters> counters(const RootHash& state) = 0;
 };
-
-// The core, in this process.
-kj::Own<LedgerUnderTest> newCoreLedger();
 
 }  // namespace ledger::golden

@@ -140,7 +140,9 @@ kj::StringPtr nameOf(Op op) {
 }
 
 RootHash parseHash(const json& hex) {
-  return RootHash::copyOf(fromHex(hex.get_ref<const std::string&>()));
+  auto bytes = fromHex(hex.get_ref<const std::string&>());
+  KJ_REQUIRE(bytes.size() == RootHash::SIZE, "a state has 32 bytes", bytes.size());
+  return RootHash::copyOf(bytes);
 }
 
 Bytes encodeGoldenKey(const json& key) {

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/golden/daemon-ledger.h"
+
+#include "client/connect.h"
+#include "tests/testing/ledgerd-process.h"
+#include "tests/testing/scratch-folder.h"
+
+#include <kj/debug.h>
+
+namespace ledger::golden {
+
+namespace {
+
+using client::LedgerClient;
+using client::TransportChoice;
+using client::View;
+
+class DaemonLedger final : public LedgerUnderTest {
+public:
+  DaemonLedger(kj::AsyncIoContext& io, std::string ledgerd, TransportChoice transport)
+      : io(io), ledgerd(kj::mv(ledgerd)), transport(transport) {}
+
+  kj::StringPtr name() const override {
+    return transport == TransportChoice::SHM ? "ledgerd, shm" : "ledgerd, inline";
+  }
+
+  void open(kj::StringPtr directory, const OpenOptions& options) override {
+    testing::LedgerdOptions start;
+    start.binary = ledgerd;
+    start.triedir = directory.cStr();
+    start.socket = scratch / "socket";
+    start.flags = {"--mtrie-cache-size", std::to_string(options.forestCapacity)};
+    if (options.walSegmentSize > 0) {
+      start.flags.insert(start.flags.end(),
+                         {"--wal-segment-size", std::to_string(options.walSegmentSize)});
+    }
+    // Everything but the smallest payloads takes the way that is under test.
+    if (transport == TransportChoice::SHM) {
+      start.flags.insert(start.flags.end(), {"--inline-threshold", "64"});
+    }
+    const std::string socket = start.socket;
+    process = kj::heap<testing::LedgerdProcess>(kj::mv(start));
+    attach(socket);
+  }
+
+  void attach(const std::string& socket) {
+    client::ConnectOptions options;
+    options.address = socket.c_str();
+    options.connection.transport = transport;
+    client = client::connect(io.provider->getNetwork(), io.provider->getTimer(), options)
+                 .wait(io.waitScope);
+  }
+
+  void close() override {
+    client = nullptr;
+    KJ_IF_MAYBE (running, process) {
+      auto ended = (*running)->stop();
+      auto log = (*running)->log();
+      process = nullptr;
+      KJ_REQUIRE(ended.cleanly(), "ledgerd did not stop cleanly", ended.describe(), log);
+    }
+  }
+
+  RootHash initialState() override { return answer(ledger().initialState()); }
+  bool hasState(const RootHash& state) override { return answer(ledger().hasState(state)); }
+  uint64_t stateCount() override { return answer(ledger().stateCount()); }
+  kj::Array<RootHash> states() override { return answer(ledger().states()); }
+
+  Result<RootHash> stateByIndex(int64_t index) override {
+    return ledger().stateByIndex(index).wait(io.waitScope);
+  }
+
+  Result<Bytes> getSingleValue(const RootHash& state, EncodedKey key) override {
+    return copy(ledger().getSingleValue(state, key).wait(io.waitScope));
+  }
+
+  Result<kj::Array<Bytes>> get(const RootHash& state, Keys keys) override {
+    auto result = ledger().get(state, keys).wait(io.waitScope);
+    KJ_SWITCH_ONEOF(result) {
+      KJ_CASE_ONEOF(error, Error) {
+        return kj::mv(error);
+      }
+      KJ_CASE_ONEOF(values, client::Values) {
+        return values.copy();
+      }
+    }
+    KJ_UNREACHABLE;
+  }
+
+  Result<Bytes> prove(const RootHash& state, Keys keys) override {
+    return copy(ledger().prove(state, keys).wait(io.waitScope));
+  }
+
+  Result<RootHash> set(const RootHash& state, Keys keys,
+                       kj::ArrayPtr<const Value> values) override {
+    return ledger().set(state, keys, values).wait(io.waitScope);
+  }
+
+  kj::Maybe<TrieCounters> counters(const RootHash& state) override {
+    // The server tells them of the newest state alone.
+    auto newest = stateByIndex(-1);
+    if (!newest.is<RootHash>() || newest.get<RootHash>() != state) return nullptr;
+    auto info = answer(ledger().info());
+    return TrieCounters{info.ledger.newestRegisters, info.ledger.newestBytes};
+  }
+
+private:
+  LedgerClient& ledger() { return *KJ_REQUIRE_NONNULL(client, "no ledger is open"); }
+
+  // Of a question that has no refusal.
+  template <typename T>
+  T answer(kj::Promise<Result<T>> promise) {
+    auto result = promise.wait(io.waitScope);
+    KJ_SWITCH_ONEOF(result) {
+      KJ_CASE_ONEOF(error, Error) {
+        KJ_FAIL_REQUIRE("refused", error.message);
+      }
+      KJ_CASE_ONEOF(value, T) {
+        return kj::mv(value);
+      }
+    }
+    KJ_UNREACHABLE;
+  }
+
+  static Result<Bytes> copy(Result<View> result) {
+    KJ_SWITCH_ONEOF(result) {
+      KJ_CASE_ONEOF(error, Error) {
+        return kj::mv(error);
+      }
+      KJ_CASE_ONEOF(view, View) {
+        return view.copy();
+      }
+    }
+    KJ_UNREACHABLE;
+  }
+
+  kj::AsyncIoContext& io;
+  const std::string ledgerd;
+  const TransportChoice transport;
+  testing::ScratchFolder scratch;
+  kj::Maybe<kj::Own<testing::LedgerdProcess>> process;
+  kj::Maybe<kj::Own<LedgerClient>> client;  // Goes before the process.
+};
+
+}  // namespace
+
+kj::Own<LedgerUnderTest> newDaemonLedger(kj::AsyncIoContext& io, std::string ledgerd,
+                                         TransportChoice transport) {
+  return kj::heap<DaemonLedger>(io, kj::mv(ledgerd), transport);
+}
+
+kj::Own<LedgerUnderTest> attachToLedgerd(kj::AsyncIoContext& io, std::string socket,
+                                         TransportChoice transport) {
+  auto ledger = kj::heap<DaemonLedger>(io, "", transport);
+  ledger->attach(socket);
+  return ledger;
+}
+
+}  // namespace ledger::golden
