@@ -44,10 +44,8 @@ public:
 
   // True: that was the last one. The caller clears up what the number stood for, then frees it.
   bool release(uint64_t number) const {
-    // Release; pairs with the acquire of whoever drops the last one.
-    if (counter(number).fetch_sub(1, std::memory_order_release) != 1) return false;
-    std::atomic_thread_fence(std::memory_order_acquire);
-    return true;
+    // Release what was read through this reference; acquire what others did, if it is the last.
+    return counter(number).fetch_sub(1, std::memory_order_acq_rel) == 1;
   }
 
   uint32_t references(uint64_t number) const {
