@@ -65,12 +65,13 @@ kj::OneOf<Region, Refusal> ArenaSet::lend(uint64_t length) const {
       answer = grow(length);
     }
   }
-  KJ_IF_MAYBE (refused, answer.tryGet<Refusal>()) {
-    if (refused->cause != Refusal::Cause::CLOSED) {
-      auto locked = state.lockExclusive();
-      KJ_IF_MAYBE (region, place(*locked, length, Fit::ANYWHERE)) {
-        return kj::mv(*region);
-      }
+  if (answer.is<Refusal>()) {
+    auto locked = state.lockExclusive();
+    KJ_IF_MAYBE (refused, refusal(*locked)) {
+      return kj::mv(*refused);
+    }
+    KJ_IF_MAYBE (region, place(*locked, length, Fit::ANYWHERE)) {
+      return kj::mv(*region);
     }
   }
   return answer;

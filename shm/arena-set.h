@@ -6,8 +6,9 @@
 // as large when it is full. A payload larger than a quarter of it gets an arena of its own.
 // Everything comes out of the session's quota and of the budgets above it. An arena that was
 // outgrown is closed when its last region is dropped; one of a large payload is kept warm for the
-// next, up to a limit, because first touch costs several times the copy. What one session's arenas
-// held is never shown to another session: no arena ever changes its set.
+// next, up to a limit, because first touch costs several times the copy. An unused arena that the
+// peer still has open is never closed, since its memory would not come back, but lent again. What
+// one session's arenas held is never shown to another session: no arena ever changes its set.
 
 #include "shm/arena.h"
 #include "shm/retired-arenas.h"
@@ -23,7 +24,7 @@ namespace shm {
 class ArenaSet;
 
 // A lent span of an arena. Move-only; it may be dropped on any thread, also after the set's
-// close(). Thread: one owner at a time.
+// close(). The last of an arena may close that arena: 16 ms a GiB. Thread: one owner at a time.
 class Region final {
 public:
   Region(Region&& other) noexcept = default;
