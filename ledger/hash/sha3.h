@@ -28,8 +28,8 @@ Hash hashLeaf(const Path& path, Value value);
 // One interior node.
 Hash hashInterior(const Hash& left, const Hash& right);
 
-// *out = hashInterior(*left, *right). Pointers must stay valid during the call; no job's output
-// may be another job's input in the same call.
+// *out = hashInterior(*left, *right). Pointers must stay valid during the call; a job's output may
+// be one of its own inputs, but no other job's input in the same call.
 struct InteriorJob {
   const Hash* left;
   const Hash* right;

@@ -7,6 +7,7 @@
 
 #include <kj/debug.h>
 #include <kj/encoding.h>
+#include <kj/vector.h>
 
 #include <algorithm>
 
@@ -23,8 +24,15 @@ kj::String hexOf(const Fixed& bytes) {
   return kj::encodeHex(bytes.ptr());
 }
 
-// What STRICT asks of a proof besides its hash.
-kj::Maybe<Error> checkForm(const TrieProof& proof) {
+// Flags above the leaf: as many interims are needed.
+size_t neededInterims(const TrieProof& proof) {
+  size_t count = 0;
+  for (unsigned depth = 0; depth < proof.steps; ++depth) count += proof.flag(depth);
+  return count;
+}
+
+// What STRICT asks besides the hash.
+kj::Maybe<Error> checkStrictly(const TrieProof& proof) {
   if (proof.inclusion != Inclusion::PRESENT) return contradiction("the proof is of no inclusion");
   if (proof.flags.size() != PROOF_FLAGS_SIZE) {
     return contradiction("the proof has ", proof.flags.size(), " flag bytes instead of ",
@@ -35,6 +43,10 @@ kj::Maybe<Error> checkForm(const TrieProof& proof) {
       return contradiction("the proof has a flag at depth ", depth, ", its leaf stands at ",
                            proof.steps);
     }
+  }
+  if (neededInterims(proof) < proof.interims.size()) {
+    return contradiction("the proof has ", proof.interims.size() - neededInterims(proof),
+                         " interims more than flags");
   }
   if (proof.payload.key.size() == 0) return nullptr;
   KJ_IF_MAYBE (error, validateKey(proof.payload.key)) {
@@ -48,41 +60,89 @@ kj::Maybe<Error> checkForm(const TrieProof& proof) {
   return nullptr;
 }
 
-}  // namespace
-
-kj::Maybe<Error> verifyProof(const RootHash& state, const TrieProof& proof, Strictness strictness) {
+// After this, rootsOf() can climb without looking at bounds.
+kj::Maybe<Error> checkForm(const TrieProof& proof, Strictness strictness) {
   if (proof.steps > proof.flags.size() * 8) {
     return contradiction("the proof has ", proof.steps, " steps and flags for ",
                          proof.flags.size() * 8);
   }
-  if (strictness == Strictness::STRICT) {
-    KJ_IF_MAYBE (error, checkForm(proof)) {
-      return kj::mv(*error);
-    }
+  if (neededInterims(proof) > proof.interims.size()) {
+    return contradiction("the proof has fewer interims than flags");
   }
-
-  // From the leaf to the root; interims are taken from the last one.
-  size_t unused = proof.interims.size();
-  Hash hash = hash::compactLeafHash(proof.path, proof.payload.value, TRIE_HEIGHT - proof.steps);
-  for (unsigned depth = proof.steps; depth-- > 0;) {
-    Hash sibling;
-    if (proof.flag(depth)) {
-      if (unused == 0) return contradiction("the proof has fewer interims than flags");
-      sibling = proof.interims[--unused];
-    } else {
-      sibling = hash::defaultHash(TRIE_HEIGHT - depth - 1);
-    }
-    hash = proof.path.bit(depth) ? hash::hashInterior(sibling, hash)
-                                 : hash::hashInterior(hash, sibling);
-  }
-  if (strictness == Strictness::STRICT && unused > 0) {
-    return contradiction("the proof has ", unused, " interims more than flags");
-  }
-  if (hash != state) {
-    return makeError(Code::FAILED_PRECONDITION, Reason::UNSPECIFIED, "the proof of path ",
-                     hexOf(proof.path), " leads to state ", hexOf(hash), ", not to ", hexOf(state));
-  }
+  if (strictness == Strictness::STRICT) return checkStrictly(proof);
   return nullptr;
+}
+
+// The hash of each proof's leaf at the height where it stands, computed side by side.
+kj::Array<Hash> leafHashesOf(kj::ArrayPtr<const TrieProof> proofs) {
+  auto messages = KJ_MAP(proof, proofs) {
+    return hash::Message{proof.path.ptr(), proof.payload.value};
+  };
+  auto starts = kj::heapArray<Hash>(proofs.size());
+  hash::sha3(messages, starts);
+
+  auto heights = KJ_MAP(proof, proofs) {
+    return uint16_t(TRIE_HEIGHT - proof.steps);
+  };
+  auto result = kj::heapArray<Hash>(proofs.size());
+  kj::Vector<hash::ChainJob> jobs(proofs.size());
+  for (size_t i = 0; i < proofs.size(); ++i) {
+    if (proofs[i].payload.value.size() == 0) {
+      result[i] = hash::defaultHash(heights[i]);
+      continue;
+    }
+    jobs.add(
+        hash::ChainJob{&proofs[i].path, starts[i], 0, kj::arrayPtr(&heights[i], 1), &result[i]});
+  }
+  hash::runChains(jobs);
+  return result;
+}
+
+// The roots to which the proofs lead. All of them climb together, one depth after the other.
+kj::Array<Hash> rootsOf(kj::ArrayPtr<const TrieProof> proofs) {
+  auto hashes = leafHashesOf(proofs);
+  auto siblings = kj::heapArray<Hash>(proofs.size());
+  auto unused = KJ_MAP(proof, proofs) {
+    return proof.interims.size();
+  };
+  unsigned deepest = 0;
+  for (const auto& proof : proofs) deepest = kj::max(deepest, unsigned(proof.steps));
+
+  kj::Vector<hash::InteriorJob> jobs(proofs.size());
+  for (unsigned depth = deepest; depth-- > 0;) {
+    jobs.clear();
+    for (size_t i = 0; i < proofs.size(); ++i) {
+      const TrieProof& proof = proofs[i];
+      if (depth >= proof.steps) continue;
+      // Interims stand root first, so the climb takes them from the last one.
+      siblings[i] = proof.flag(depth) ? proof.interims[--unused[i]]
+                                      : hash::defaultHash(TRIE_HEIGHT - depth - 1);
+      const bool right = proof.path.bit(depth);
+      jobs.add(hash::InteriorJob{right ? &siblings[i] : &hashes[i],
+                                 right ? &hashes[i] : &siblings[i], &hashes[i]});
+    }
+    hash::hashInteriors(jobs);
+  }
+  return hashes;
+}
+
+kj::Maybe<Error> compare(const RootHash& state, const TrieProof& proof, const Hash& root) {
+  if (root == state) return nullptr;
+  return makeError(Code::FAILED_PRECONDITION, Reason::UNSPECIFIED, "the proof of path ",
+                   hexOf(proof.path), " leads to state ", hexOf(root), ", not to ", hexOf(state));
+}
+
+Error ofProof(size_t index, const Error& error) {
+  return {error.code, error.reason, kj::str("proof ", index, ": ", error.message)};
+}
+
+}  // namespace
+
+kj::Maybe<Error> verifyProof(const RootHash& state, const TrieProof& proof, Strictness strictness) {
+  KJ_IF_MAYBE (error, checkForm(proof, strictness)) {
+    return kj::mv(*error);
+  }
+  return compare(state, proof, rootsOf(kj::arrayPtr(&proof, 1))[0]);
 }
 
 Result<kj::Array<ProvenRegister>> verifyBatch(const RootHash& state,
@@ -94,15 +154,21 @@ Result<kj::Array<ProvenRegister>> verifyBatch(const RootHash& state,
   }
   auto& proofs = decoded.get<kj::Array<TrieProof>>();
 
+  for (size_t i = 0; i < proofs.size(); ++i) {
+    KJ_IF_MAYBE (error, checkForm(proofs[i], strictness)) {
+      return ofProof(i, *error);
+    }
+    if (strictness == Strictness::STRICT && i > 0 && proofs[i].path < proofs[i - 1].path) {
+      return contradiction("proof ", i, ": path ", hexOf(proofs[i].path), " after ",
+                           hexOf(proofs[i - 1].path));
+    }
+  }
+  auto roots = rootsOf(proofs);
   auto proven = kj::heapArrayBuilder<ProvenRegister>(proofs.size());
   for (size_t i = 0; i < proofs.size(); ++i) {
     const TrieProof& proof = proofs[i];
-    KJ_IF_MAYBE (error, verifyProof(state, proof, strictness)) {
-      return Error{error->code, error->reason, kj::str("proof ", i, ": ", error->message)};
-    }
-    if (strictness == Strictness::STRICT && i > 0 && proof.path < proofs[i - 1].path) {
-      return contradiction("proof ", i, ": path ", hexOf(proof.path), " after ",
-                           hexOf(proofs[i - 1].path));
+    KJ_IF_MAYBE (error, compare(state, proof, roots[i])) {
+      return ofProof(i, *error);
     }
     proven.add(ProvenRegister{proof.path, proof.payload.key, proof.payload.value});
   }

@@ -2,10 +2,10 @@
 // encodings.jsonl, bad-encodings.jsonl and odd-encodings.jsonl: each kind of object to its bytes,
 // and from its bytes back to them.
 //
-// What is taken of the odd ones: the ledger reads its files and its clients strictly, except that a
-// log's records are read as flow-go reads them, so that no log that flow-go could have replayed is
-// refused. What flow-go takes besides, bytes after an object above all, has the strictness FLOW_GO.
-// flow-go's nil objects, encoded as no bytes at all, do not exist here: no file can hold one.
+// Of the odd ones, none is in a file or an answer that flow-go wrote: its encoders put nothing
+// after an object, and write no nil ones. So whoever opens files or talks to clients decodes
+// strictly, and FLOW_GO, which takes what flow-go's decoder takes, is for those who ask what
+// flow-go would say. flow-go's nil objects, encoded as no bytes at all, do not exist here.
 
 #include "ledger/encoding.h"
 #include "ledger/proof/batch.h"
