@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ledger/checkpoint/part-stream.h"
+
+#include "ledger/checkpoint/format.h"
+#include "ledger/wal/crc32c.h"
+
+#include <kj/debug.h>
+
+#include <cstring>
+
+namespace ledger {
+namespace {
+
+constexpr size_t BUFFER_SIZE = 1 << 20;
+
+template <typename T>
+T readBigEndian(kj::ArrayPtr<const kj::byte> bytes) {
+  KJ_IREQUIRE(bytes.size() == sizeof(T));
+  T value = 0;
+  for (kj::byte b : bytes) value = static_cast<T>(value << 8 | b);
+  return value;
+}
+
+}  // namespace
+
+uint16_t readU16(kj::ArrayPtr<const kj::byte> bytes) {
+  return readBigEndian<uint16_t>(bytes);
+}
+uint32_t readU32(kj::ArrayPtr<const kj::byte> bytes) {
+  return readBigEndian<uint32_t>(bytes);
+}
+uint64_t readU64(kj::ArrayPtr<const kj::byte> bytes) {
+  return readBigEndian<uint64_t>(bytes);
+}
+
+kj::Array<kj::byte> readExactly(const kj::ReadableFile& file, kj::StringPtr name, uint64_t offset,
+                                size_t length) {
+  auto bytes = kj::heapArray<kj::byte>(length);
+  size_t got = file.read(offset, bytes);
+  KJ_REQUIRE(got == length, "a checkpoint file is shorter than it should be", name, offset, length,
+             got);
+  return bytes;
+}
+
+PartStream::PartStream(const kj::ReadableFile& file, kj::StringPtr name, uint64_t size,
+                       kj::Function<void(uint64_t)> onRead)
+    : file(file),
+      fileName(kj::str(name)),
+      bodyEnd(size - CHECKPOINT_CRC_SIZE),
+      onRead(kj::mv(onRead)),
+      buffer(kj::heapArray<kj::byte>(kj::min(uint64_t(BUFFER_SIZE), bodyEnd))) {
+  KJ_REQUIRE(size >= CHECKPOINT_CRC_SIZE, "a checkpoint file is too short", name, size);
+}
+
+// Moves what is left to the front and fills the rest of the buffer.
+void PartStream::fill() {
+  memmove(buffer.begin(), buffer.begin() + begin, end - begin);
+  end -= begin;
+  begin = 0;
+  size_t wanted = kj::min(uint64_t(buffer.size() - end), bodyEnd - fetched);
+  size_t got = file.read(fetched, buffer.slice(end, end + wanted));
+  KJ_REQUIRE(got == wanted, "a checkpoint file became shorter while it was read", fileName, fetched,
+             wanted, got);
+  crc = extendCrc32c(crc, buffer.slice(end, end + got).asConst());
+  end += got;
+  fetched += got;
+  onRead(got);
+}
+
+kj::ArrayPtr<const kj::byte> PartStream::take(uint64_t length, kj::StringPtr what) {
+  KJ_REQUIRE(length <= left(), "a checkpoint file ends too early", fileName, what, taken, length,
+             left());
+  large = nullptr;
+  if (length > end - begin) {
+    if (length > buffer.size()) {
+      large = kj::heapArray<kj::byte>(length);
+      size_t held = end - begin;
+      memcpy(large.begin(), buffer.begin() + begin, held);
+      begin = end = 0;
+      auto rest = large.slice(held, length);
+      size_t got = file.read(fetched, rest);
+      KJ_REQUIRE(got == rest.size(), "a checkpoint file became shorter while it was read", fileName,
+                 fetched, rest.size(), got);
+      crc = extendCrc32c(crc, rest);
+      fetched += got;
+      taken += length;
+      onRead(got);
+      return large;
+    }
+    fill();
+  }
+  auto bytes = buffer.slice(begin, begin + length).asConst();
+  begin += length;
+  taken += length;
+  return bytes;
+}
+
+uint16_t PartStream::takeU16(kj::StringPtr what) {
+  return readU16(take(2, what));
+}
+uint32_t PartStream::takeU32(kj::StringPtr what) {
+  return readU32(take(4, what));
+}
+uint64_t PartStream::takeU64(kj::StringPtr what) {
+  return readU64(take(8, what));
+}
+
+void PartStream::finish(uint32_t expected) {
+  KJ_REQUIRE(left() == 0, "a checkpoint file has bytes where it should end", fileName, taken,
+             left());
+  uint32_t stored = readU32(readExactly(file, fileName, bodyEnd, CHECKPOINT_CRC_SIZE));
+  onRead(CHECKPOINT_CRC_SIZE);
+  KJ_REQUIRE(crc == stored, "a checkpoint file does not have its checksum: it is damaged", fileName,
+             kj::hex(stored), kj::hex(crc));
+  KJ_REQUIRE(crc == expected, "a checkpoint file is not the one that the header lists", fileName,
+             kj::hex(expected), kj::hex(crc));
+}
+
+}  // namespace ledger
