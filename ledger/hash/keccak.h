@@ -106,18 +106,10 @@ inline void hashPair(const Hash& left, const Hash& right, Hash& out) {
 class Sponge {
 public:
   void absorb(kj::ArrayPtr<const kj::byte> bytes) {
+    auto* lanes = reinterpret_cast<kj::byte*>(state.lanes);
     while (bytes.size() > 0) {
-      if (filled == 0 && bytes.size() >= SHA3_RATE) {
-        uint64_t block[SHA3_RATE / 8];
-        memcpy(block, bytes.begin(), SHA3_RATE);
-        for (size_t i = 0; i < SHA3_RATE / 8; ++i) state.lanes[i] ^= block[i];
-        permute(state);
-        bytes = bytes.slice(SHA3_RATE, bytes.size());
-        continue;
-      }
       const size_t count = kj::min(bytes.size(), SHA3_RATE - filled);
-      auto* target = reinterpret_cast<kj::byte*>(state.lanes) + filled;
-      for (size_t i = 0; i < count; ++i) target[i] ^= bytes[i];
+      xorInto(lanes + filled, bytes.begin(), count);
       filled += count;
       bytes = bytes.slice(count, bytes.size());
       if (filled == SHA3_RATE) {
@@ -138,6 +130,17 @@ public:
   }
 
 private:
+  static void xorInto(kj::byte* target, const kj::byte* from, size_t count) {
+    for (; count >= 8; count -= 8, target += 8, from += 8) {
+      uint64_t a, b;
+      memcpy(&a, target, 8);
+      memcpy(&b, from, 8);
+      a ^= b;
+      memcpy(target, &a, 8);
+    }
+    for (size_t i = 0; i < count; ++i) target[i] ^= from[i];
+  }
+
   KeccakState state;
   size_t filled = 0;  // Bytes of the current block, less than SHA3_RATE.
 };
