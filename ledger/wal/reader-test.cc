@@ -78,6 +78,29 @@ TEST(WalReader, SaysWhereEachRecordIs) {
   EXPECT_TRUE((log.starts[2] == WalPosition{0, WAL_PAGE_SIZE}));
 }
 
+// Catches records lost or doubled where the read buffer is filled again, and wrong progress.
+TEST(WalReader, ReadsASegmentLargerThanItsBuffer) {
+  auto directory = newDirectory();
+  std::vector<std::string> records;
+  for (size_t i = 0; i < 150; ++i) records.push_back(pattern(1 + i * i * 37 % 70000, i + 1));
+  records.push_back(pattern(3u << 20));
+  records.push_back("last");
+  writeLog(*directory, records);
+  EXPECT_EQ(fileNames(*directory).size(), 1u);
+  EXPECT_GT(readFile(*directory, "00000000").size(), 5u << 20);
+  EXPECT_TRUE(readLog(*directory).records == records);
+
+  auto segments = listWalSegments(*directory);
+  WalReader reader(*directory, segments);
+  uint64_t before = 0;
+  while (reader.next() != nullptr) {
+    EXPECT_GT(reader.bytesDone(), before);
+    before = reader.bytesDone();
+    EXPECT_LE(before, reader.bytesTotal());
+  }
+  EXPECT_EQ(reader.bytesDone(), reader.bytesTotal());
+}
+
 // What only damage makes, and flow-go reads as something else.
 TEST(WalReader, RefusesRecordsThatLackAFragment) {
   auto directory = newDirectory();

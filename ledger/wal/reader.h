@@ -37,7 +37,8 @@ struct WalDamage {
 // longer than its segment's file. Thread: one at a time.
 class WalReader final {
 public:
-  // Reads `segments`, consecutive ones of `directory`, which must outlive the reader.
+  // Reads `segments`, consecutive ones of `directory`, which must outlive the reader; of each as
+  // many bytes as listed here, though the file may have grown since.
   WalReader(const kj::ReadableDirectory& directory, kj::ArrayPtr<const WalSegment> segments);
   KJ_DISALLOW_COPY(WalReader);
 

@@ -42,23 +42,15 @@ TornTail cut(const kj::Directory& directory, const testing::ReadLog& log) {
   return cutTornTail(directory, KJ_ASSERT_NONNULL(log.damage));
 }
 
-// A log of two pages: records within a page, across the border, and the shortest.
-std::vector<std::string> smallRecords() {
-  return {pattern(100), pattern(32600, 2), pattern(400, 3), "x", pattern(300, 4)};
-}
-
-// A crash may leave any prefix. Whatever is left, the records before it are read, the rest is cut
-// and kept, and records written afterwards are found: flow-go loses those.
-TEST(TornTail, EveryPrefixOfALogIsReadCutAndContinued) {
+// Cuts a log of these records at every `step`th byte, and at each near a header or a page's border.
+void expectEveryPrefixRecovers(const std::vector<std::string>& records, size_t step) {
   auto original = newDirectory();
-  auto records = smallRecords();
   writeLog(*original, records);
   auto whole = readFile(*original, "00000000");
   auto ends = readLog(*original).ends;
 
   for (size_t size = 0; size <= ends.back().offset + 20; ++size) {
-    // Offsets inside long payloads are alike: take each near a header or border, every 97th else.
-    bool near = size % 97 == 0 || size % WAL_PAGE_SIZE < 20 || size % WAL_PAGE_SIZE > 32740;
+    bool near = size % step == 0 || size % WAL_PAGE_SIZE < 20 || size % WAL_PAGE_SIZE > 32740;
     for (auto& end : ends) near = near || (size + 20 > end.offset && size < end.offset + 20);
     if (!near) continue;
     SCOPED_TRACE(size);
@@ -91,6 +83,17 @@ TEST(TornTail, EveryPrefixOfALogIsReadCutAndContinued) {
     ASSERT_EQ(again.records.size(), complete + 1);
     EXPECT_EQ(again.records.back(), "afterwards");
   }
+}
+
+// A crash may leave any prefix. Whatever is left, the records before it are read, the rest is cut
+// and kept, and records written afterwards are found: flow-go loses those.
+TEST(TornTail, EveryPrefixOfASmallLogIsReadCutAndContinued) {
+  expectEveryPrefixRecovers({pattern(100), pattern(35, 2), "x", pattern(300, 3)}, 1);
+}
+
+TEST(TornTail, PrefixesOfALogOfTwoPagesAreReadCutAndContinued) {
+  expectEveryPrefixRecovers(
+      {pattern(100), pattern(32600, 2), pattern(400, 3), "x", pattern(300, 4)}, 97);
 }
 
 // One flipped bit never changes or loses a record without a word: behind a record that is followed

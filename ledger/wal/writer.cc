@@ -99,12 +99,13 @@ void WalWriter::append(kj::ArrayPtr<const kj::byte> record) {
   requireUsable();
   KJ_REQUIRE(record.size() > 0, "a record must not be empty");
 
-  if (pieces.size() == 0) pieces.add(Piece{laidOut.segment, laidOut.offset, 0});
+  // All memory first, so that a shortage leaves the group as it was. Fragments: those of full
+  // pages, and a shorter one at each end; padding: before a new segment, and behind the record.
   size_t fragments = record.size() / WAL_MAX_FRAGMENT + 2;
-  if (record.size() > KEPT_GROUP) {
-    group.reserve(group.size() + record.size() + fragments * WAL_HEADER_SIZE + WAL_PAGE_SIZE);
-  }
+  group.reserve(group.size() + record.size() + fragments * WAL_HEADER_SIZE + 2 * WAL_PAGE_SIZE);
+  pieces.reserve(pieces.size() + 2);
 
+  if (pieces.size() == 0) pieces.add(Piece{laidOut.segment, laidOut.offset, 0});
   if (pageRest(laidOut.offset) < WAL_HEADER_SIZE) padPage();
   if (record.size() > segmentRoom(laidOut.offset, segmentSize)) {
     // Also out of a segment that is still empty: flow-go leaves it so.
