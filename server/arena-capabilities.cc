@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/arena-capabilities.h"
+
+#include <kj/debug.h>
+#include <kj/io.h>
+
+#include <fcntl.h>
+
+namespace ledger::server {
+namespace {
+
+Error badArena(kj::String message) {
+  return {Code::INVALID_ARGUMENT, Reason::BAD_ARENA, kj::mv(message)};
+}
+
+// An arena that a client has opened. Keeps it from being taken for unused.
+class ArenaServer final : public rpc::Arena::Server {
+public:
+  ArenaServer(kj::Own<Session> session, kj::Own<const shm::Arena> arena)
+      : session(kj::mv(session)), arena(kj::mv(arena)), fd(this->arena->openReadOnly()) {
+    ++this->session->openArenas;
+  }
+  ~ArenaServer() noexcept(false) { --session->openArenas; }
+
+  kj::Maybe<int> getFd() override { return int(fd); }
+
+private:
+  kj::Own<Session> session;
+  kj::Own<const shm::Arena> arena;
+  kj::AutoCloseFd fd;
+};
+
+class RegistrationServer final : public rpc::Registration::Server {
+public:
+  RegistrationServer(kj::Own<const PeerArenas> arenas, uint32_t id)
+      : arenas(kj::mv(arenas)), id(id) {}
+  ~RegistrationServer() noexcept(false) { arenas->remove(id); }
+
+private:
+  kj::Own<const PeerArenas> arenas;
+  const uint32_t id;
+};
+
+Result<RegisteredArena> accept(Session& session, kj::Maybe<int> received, uint64_t size) {
+  const uint32_t most = session.host.limits.registeredArenas;
+  if (session.peerArenas->count() >= most) {
+    return makeError(Code::RESOURCE_EXHAUSTED, Reason::QUOTA, most,
+                     " arenas are registered, as many as may be");
+  }
+  KJ_IF_MAYBE (number, received) {
+    int copy;
+    KJ_SYSCALL(copy = fcntl(*number, F_DUPFD_CLOEXEC, 0));
+    auto accepted = shm::PeerArena::accept(kj::AutoCloseFd(copy));
+    KJ_IF_MAYBE (fault, accepted.tryGet<shm::PeerFault>()) return badArena(kj::mv(fault->message));
+    auto& arena = accepted.get<kj::Own<const shm::PeerArena>>();
+    if (arena->size() < size) {
+      return badArena(kj::str("an arena of ", arena->size(), " bytes was said to have ", size));
+    }
+    const uint32_t id = session.arenas->takeId();
+    session.peerArenas->add(id, kj::mv(arena));
+    return RegisteredArena{id,
+                           kj::heap<RegistrationServer>(kj::atomicAddRef(*session.peerArenas), id)};
+  }
+  return badArena(kj::str("the arena's capability came without a descriptor"));
+}
+
+}  // namespace
+
+Result<OpenedArena> openArena(Session& session, uint32_t id) {
+  if (session.openArenas >= session.host.limits.openArenas) {
+    return makeError(Code::RESOURCE_EXHAUSTED, Reason::QUOTA, session.openArenas,
+                     " arenas are open, as many as may be");
+  }
+  KJ_IF_MAYBE (arena, session.arenas->find(id)) {
+    const uint64_t size = (*arena)->capacity();
+    return OpenedArena{kj::heap<ArenaServer>(kj::addRef(session), kj::mv(*arena)), size};
+  }
+  return badArena(kj::str("arena ", id, " does not exist, or no longer"));
+}
+
+kj::Promise<Result<RegisteredArena>> registerArena(Session& session, rpc::Arena::Client arena,
+                                                   uint64_t size) {
+  auto descriptor = arena.getFd();
+  return descriptor
+      .then([&session, size](kj::Maybe<int> fd) { return accept(session, kj::mv(fd), size); })
+      .attach(kj::mv(arena));
+}
+
+}  // namespace ledger::server

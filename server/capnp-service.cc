@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/capnp-service.h"
+
+#include "schema/message-limits.h"
+#include "server/arena-capabilities.h"
+#include "server/replies.h"
+#include "server/rpc-errors.h"
+#include "server/version.h"
+
+#include <kj/debug.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+namespace ledger::server {
+namespace {
+
+constexpr uint16_t OLDEST_VERSION = 1;
+constexpr uint16_t NEWEST_VERSION = rpc::PROTOCOL_VERSION;
+constexpr uint64_t FEATURES = rpc::FEATURE_SHARED_MEMORY;
+
+kj::String build() {
+  return kj::str("ledgerd ", VERSION);
+}
+
+void fillLimits(rpc::Limits::Builder builder, const ServiceLimits& limits) {
+  builder.setRequestBytes(limits.requestBytes);
+  builder.setResponseBytes(limits.responseBytes);
+  builder.setInlineThreshold(limits.inlineThreshold);
+  builder.setArenaBytes(limits.arenaBytes);
+  builder.setMessageWords(limits.messageWords);
+  builder.setRegions(limits.regions);
+  builder.setCallsInFlight(limits.callsInFlight);
+  builder.setBatchOperations(limits.batchOperations);
+  builder.setRegisteredArenas(limits.registeredArenas);
+}
+
+void fillArenaUse(rpc::ArenaUse::Builder builder, const shm::ArenaSetUse& use) {
+  builder.setArenas(use.arenas.size());
+  builder.setCommittedBytes(use.committed);
+  builder.setLentBytes(use.lent);
+  builder.setRegions(use.regions);
+}
+
+void fillLedgerUse(rpc::LedgerUse::Builder builder, const LedgerStats& stats,
+                   const shm::MemoryBudget& memory) {
+  builder.setStates(stats.states);
+  builder.setNodes(stats.nodes);
+  builder.setLeaves(stats.leaves);
+  builder.setValues(stats.values);
+  builder.setNodeBytes(stats.nodeBytes);
+  builder.setValueBytes(stats.valueBytes);
+  builder.setCommittedBytes(stats.committedBytes);
+  builder.setPrivateBytes(stats.privateBytes);
+  builder.setNewestRegisters(stats.newestRegisters);
+  builder.setNewestBytes(stats.newestBytes);
+  builder.setActiveSegment(stats.activeSegment);
+  builder.setMemoryUsed(memory.used());
+  builder.setMemoryLimit(memory.limit());
+}
+
+class SessionServer final : public rpc::Session::Server {
+public:
+  explicit SessionServer(kj::Own<Session> session) : session(kj::mv(session)) {}
+
+  // --- Operations ---
+
+  kj::Promise<void> initialState(InitialStateContext context) override {
+    return single(context, [](Intake& intake) { intake.initialState(); });
+  }
+  kj::Promise<void> hasState(HasStateContext context) override {
+    return single(context, [&](Intake& intake) { intake.hasState(context.getParams()); });
+  }
+  kj::Promise<void> getSingleValue(GetSingleValueContext context) override {
+    return single(context, [&](Intake& intake) { intake.getSingleValue(context.getParams()); });
+  }
+  kj::Promise<void> get(GetContext context) override {
+    return single(context, [&](Intake& intake) { intake.get(context.getParams()); });
+  }
+  kj::Promise<void> set(SetContext context) override {
+    return single(context, [&](Intake& intake) { intake.set(context.getParams()); });
+  }
+  kj::Promise<void> prove(ProveContext context) override {
+    return single(context, [&](Intake& intake) { intake.prove(context.getParams()); });
+  }
+  kj::Promise<void> batch(BatchContext context) override;
+
+  // --- States ---
+
+  kj::Promise<void> stateCount(StateCountContext context) override {
+    return answer(context, [this](auto reply) { reply.setCount(ledger().stateCount()); });
+  }
+  kj::Promise<void> stateByIndex(StateByIndexContext context) override {
+    const int64_t index = context.getParams().getIndex();
+    return answer(context, [this, index](rpc::StateReply::Builder reply) {
+      auto state = ledger().stateByIndex(index);
+      KJ_SWITCH_ONEOF(state) {
+        KJ_CASE_ONEOF(root, RootHash) {
+          reply.setState(root.ptr());
+        }
+        KJ_CASE_ONEOF(error, Error) {
+          fill(reply.initError(), error);
+        }
+      }
+    });
+  }
+  kj::Promise<void> states(StatesContext context) override {
+    return answer(context, [this](rpc::StatesReply::Builder reply) {
+      auto roots = ledger().states();
+      auto list = reply.initStates(roots.size());
+      for (uint32_t index = 0; index < roots.size(); ++index) list.set(index, roots[index].ptr());
+    });
+  }
+
+  // --- Arenas, and the server itself ---
+
+  kj::Promise<void> openArena(OpenArenaContext context) override {
+    const uint32_t id = context.getParams().getId();
+    return answer(context, [this, id](rpc::OpenArenaReply::Builder reply) {
+      auto opened = server::openArena(*session, id);
+      KJ_SWITCH_ONEOF(opened) {
+        KJ_CASE_ONEOF(arena, OpenedArena) {
+          auto builder = reply.initOpened();
+          builder.setArena(kj::mv(arena.arena));
+          builder.setSize(arena.size);
+        }
+        KJ_CASE_ONEOF(error, Error) {
+          fill(reply.initError(), error);
+        }
+      }
+    });
+  }
+  kj::Promise<void> registerArena(RegisterArenaContext context) override;
+
+  kj::Promise<void> info(InfoContext context) override {
+    return answer(context, [this](rpc::InfoReply::Builder reply) {
+      const Host& host = session->host;
+      auto info = reply.initInfo();
+      info.setVersion(session->terms.version);
+      info.setFeatures(session->terms.features);
+      info.setBuild(build());
+      fillLimits(info.initLimits(), host.limits);
+      fillArenaUse(info.initArenas(), session->arenas->use());
+      fillLedgerUse(info.initLedger(), ledger().stats(), host.memory);
+      const auto uptime = kj::systemPreciseMonotonicClock().now() - host.start;
+      info.setUptimeMs(uptime / kj::MILLISECONDS);
+      info.setSessions(host.sessions);
+    });
+  }
+  kj::Promise<void> checkpoint(CheckpointContext context) override {
+    return answer(context, [](rpc::CheckpointReply::Builder reply) {
+      fill(reply.initError(), makeError(Code::UNIMPLEMENTED, Reason::UNSPECIFIED,
+                                        "this server does not write checkpoints"));
+    });
+  }
+
+private:
+  const Ledger& ledger() const { return session->host.ledger; }
+
+  // Calls of one operation: takes the request in, executes it, fills the reply.
+  template <typename Context, typename Take>
+  kj::Promise<void> single(Context context, Take&& take);
+
+  // Calls that are answered on the spot.
+  template <typename Context, typename Fill>
+  kj::Promise<void> answer(Context context, Fill&& fillReply);
+
+  kj::Own<Session> session;
+};
+
+template <typename Context, typename Take>
+kj::Promise<void> SessionServer::single(Context context, Take&& take) {
+  auto admitted = session->admit();
+  KJ_IF_MAYBE (error, admitted.template tryGet<Error>()) {
+    fill(context.initResults().initError(), *error);
+    return kj::READY_NOW;
+  }
+  auto intake = session->newIntake();
+  take(intake);
+  context.allowCancellation();
+  return session->execute(kj::mv(intake))
+      .then([context](Finished&& result) mutable {
+        context.releaseParams();
+        auto finished = kj::heap(kj::mv(result));
+        ReplyWriter writer(*finished);
+        writer.fill(context.initResults(), finished->answers.each()[0]);
+        return writer.written().attach(kj::mv(finished));
+      })
+      .attach(kj::mv(admitted.template get<Session::Place>()));
+}
+
+template <typename Context, typename Fill>
+kj::Promise<void> SessionServer::answer(Context context, Fill&& fillReply) {
+  auto admitted = session->admit();
+  KJ_IF_MAYBE (error, admitted.template tryGet<Error>()) {
+    fill(context.initResults().initError(), *error);
+  } else {
+    fillReply(context.initResults());
+  }
+  return kj::READY_NOW;
+}
+
+void fillOperation(ReplyWriter& writer, rpc::OperationReply::Builder reply, Operation::Kind kind,
+                   const Answer& answer) {
+  switch (kind) {
+    case Operation::Kind::INITIAL_STATE:
+      return writer.fill(reply.initInitialState(), answer);
+    case Operation::Kind::HAS_STATE:
+      return writer.fill(reply.initHasState(), answer);
+    case Operation::Kind::GET_SINGLE_VALUE:
+      return writer.fill(reply.initGetSingleValue(), answer);
+    case Operation::Kind::GET:
+      return writer.fill(reply.initGet(), answer);
+    case Operation::Kind::SET:
+      return writer.fill(reply.initSet(), answer);
+    case Operation::Kind::PROVE:
+      return writer.fill(reply.initProve(), answer);
+  }
+}
+
+kj::Promise<void> SessionServer::batch(BatchContext context) {
+  auto admitted = session->admit();
+  KJ_IF_MAYBE (error, admitted.tryGet<Error>()) {
+    fill(context.initResults().initError(), *error);
+    return kj::READY_NOW;
+  }
+  auto operations = context.getParams().getOperations();
+  if (operations.size() > session->host.limits.batchOperations) {
+    fill(context.initResults().initError(),
+         makeError(Code::RESOURCE_EXHAUSTED, Reason::TOO_LARGE, operations.size(),
+                   " operations in a batch are more than ", session->host.limits.batchOperations));
+    return kj::READY_NOW;
+  }
+  auto intake = session->newIntake();
+  auto kinds = kj::heapArrayBuilder<kj::Maybe<Operation::Kind>>(operations.size());
+  for (auto operation : operations) kinds.add(intake.operation(operation));
+  context.allowCancellation();
+  return session->execute(kj::mv(intake))
+      .then([context, kinds = kinds.finish()](Finished&& result) mutable {
+        context.releaseParams();
+        auto finished = kj::heap(kj::mv(result));
+        ReplyWriter writer(*finished);
+        auto answers = finished->answers.each();
+        auto results = context.initResults().initResults(answers.size());
+        for (uint32_t index = 0; index < answers.size(); ++index) {
+          KJ_IF_MAYBE (kind, kinds[index]) {
+            fillOperation(writer, results[index], *kind, answers[index]);
+          } else {
+            fill(results[index].initError(), answers[index].get<Error>());
+          }
+        }
+        return writer.written().attach(kj::mv(finished));
+      })
+      .attach(kj::mv(admitted.get<Session::Place>()));
+}
+
+kj::Promise<void> SessionServer::registerArena(RegisterArenaContext context) {
+  auto admitted = session->admit();
+  KJ_IF_MAYBE (error, admitted.tryGet<Error>()) {
+    fill(context.initResults().initError(), *error);
+    return kj::READY_NOW;
+  }
+  auto params = context.getParams();
+  context.allowCancellation();
+  return server::registerArena(*session, params.getArena(), params.getSize())
+      .then([context](Result<RegisteredArena>&& result) mutable {
+        KJ_SWITCH_ONEOF(result) {
+          KJ_CASE_ONEOF(arena, RegisteredArena) {
+            auto builder = context.initResults().initRegistered();
+            builder.setId(arena.id);
+            builder.setRegistration(kj::mv(arena.registration));
+          }
+          KJ_CASE_ONEOF(error, Error) {
+            fill(context.initResults().initError(), error);
+          }
+        }
+      })
+      .attach(kj::mv(admitted.get<Session::Place>()));
+}
+
+class LedgerdServer final : public rpc::Ledgerd::Server {
+public:
+  LedgerdServer(const Host& host, CallsInFlight& calls) : host(host), calls(calls) {}
+
+  kj::Promise<void> connect(ConnectContext context) override {
+    auto hello = context.getParams().getHello();
+    auto reply = context.initResults();
+    auto terms = agree(hello);
+    KJ_SWITCH_ONEOF(terms) {
+      KJ_CASE_ONEOF(agreed, SessionTerms) {
+        logSession(hello.getName(), agreed);
+        auto welcome = reply.initWelcome();
+        welcome.setVersion(agreed.version);
+        welcome.setFeatures(agreed.features);
+        welcome.setBuild(build());
+        fillLimits(welcome.initLimits(), host.limits);
+        welcome.setSession(kj::heap<SessionServer>(kj::refcounted<Session>(host, agreed, calls)));
+      }
+      KJ_CASE_ONEOF(error, Error) {
+        fill(reply.initError(), error);
+      }
+    }
+    return kj::READY_NOW;
+  }
+
+private:
+  Result<SessionTerms> agree(rpc::ClientHello::Reader hello) const {
+    if (host.shuttingDown.load(std::memory_order_relaxed)) {
+      return makeError(Code::UNAVAILABLE, Reason::SHUTTING_DOWN, "the server is shutting down");
+    }
+    const uint16_t version = kj::min(hello.getMaxVersion(), NEWEST_VERSION);
+    if (version < kj::max(hello.getMinVersion(), OLDEST_VERSION)) {
+      return makeError(Code::FAILED_PRECONDITION, Reason::VERSION_MISMATCH,
+                       "no protocol version in common: the client speaks ", hello.getMinVersion(),
+                       " to ", hello.getMaxVersion(), ", this server ", OLDEST_VERSION, " to ",
+                       NEWEST_VERSION);
+    }
+    if (host.sessions.load(std::memory_order_relaxed) >= host.limits.sessions) {
+      return makeError(Code::RESOURCE_EXHAUSTED, Reason::QUOTA, host.limits.sessions,
+                       " sessions are open, as many as may be");
+    }
+    const uint64_t words = hello.getMessageWords();
+    return SessionTerms{version, hello.getFeatures() & FEATURES,
+                        words == 0 ? rpc::DEFAULT_MESSAGE_WORDS : words};
+  }
+
+  static void logSession(kj::StringPtr name, const SessionTerms& terms) {
+    const size_t length = kj::min(name.size(), size_t(rpc::MAX_NAME_BYTES));
+    spdlog::debug("session of client \"{}\", version {}, features {:#x}",
+                  std::string(name.begin(), length), terms.version, terms.features);
+  }
+
+  const Host& host;
+  CallsInFlight& calls;
+};
+
+}  // namespace
+
+rpc::Ledgerd::Client newLedgerd(const Host& host, CallsInFlight& calls) {
+  return kj::heap<LedgerdServer>(host, calls);
+}
+
+}  // namespace ledger::server

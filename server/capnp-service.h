@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The contract's interfaces, served: one method each, no logic of their own.
+
+#include "schema/ledger.capnp.h"
+#include "server/session.h"
+
+namespace ledger::server {
+
+// The bootstrap capability of one connection. `host` and `calls` outlive it.
+rpc::Ledgerd::Client newLedgerd(const Host& host, CallsInFlight& calls);
+
+}  // namespace ledger::server

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Finds room for the payloads of a reply, and writes them there.
+//
+// Longer ones go through shared memory. If no arena has room they go inline, if the message may be
+// that long; else the reply is an error that says what was needed and what was free. All payloads
+// of a call go the same way, in one piece.
+
+#include "server/operations.h"
+#include "shm/arena-set.h"
+#include "shm/memory-budget.h"
+
+#include <kj/one-of.h>
+
+namespace ledger::server {
+
+// Bytes for the message, in private memory.
+struct InlineBytes {
+  shm::Reservation reservation;  // For these bytes and for their copy in the message.
+  kj::Array<kj::byte> bytes;
+};
+
+// Answers with their payloads written. Ready for the loop.
+struct Finished {
+  struct Nothing {};  // No answer has a payload.
+
+  Answers answers;
+  kj::OneOf<Nothing, InlineBytes, shm::Region> payload = Nothing();
+};
+
+// The choices of one session.
+// Thread: const methods from any thread.
+class Placement final {
+public:
+  struct Options {
+    uint64_t inlineThreshold;  // Bytes: longer payloads go through shared memory.
+    uint64_t inlineMost;       // Bytes: the longest that a message may carry.
+    enum class SharedMemory { NO, YES } sharedMemory;  // Whether the client can take it.
+  };
+  Placement(Options options, kj::Own<const shm::ArenaSet> arenas, const shm::MemoryBudget& memory)
+      : options(options), arenas(kj::mv(arenas)), memory(memory) {}
+
+  // For a worker: it may outlive the session.
+  Placement share() const { return Placement(options, kj::atomicAddRef(*arenas), memory); }
+
+  // May have to make an arena, and copies whatever there is: not on an event loop.
+  Finished place(Answers answers) const;
+
+  // The same for what is small and finds room at once: may be called on an event loop. Null, with
+  // `answers` as it was: ask place().
+  kj::Maybe<Finished> tryPlace(Answers& answers) const;
+
+private:
+  bool wantsSharedMemory(uint64_t size) const;
+  Finished placeInline(Answers answers) const;
+
+  Options options;
+  kj::Own<const shm::ArenaSet> arenas;
+  const shm::MemoryBudget& memory;
+};
+
+}  // namespace ledger::server

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/session.h"
+
+#include "schema/message-limits.h"
+#include "server/rpc-errors.h"
+
+#include <kj/debug.h>
+
+namespace ledger::server {
+namespace {
+
+shm::ArenaSetOptions arenaOptions(const ServiceLimits& limits) {
+  shm::ArenaSetOptions options;
+  options.quota = limits.arenaBytes;
+  options.firstCapacity = kj::min(options.firstCapacity, limits.arenaBytes);
+  options.warmBytes = kj::min(options.warmBytes, limits.arenaBytes / 2);
+  options.maxRegions = limits.regions;
+  return options;
+}
+
+Placement::Options placementOptions(const Host& host, const SessionTerms& terms) {
+  const bool shared = (terms.features & rpc::FEATURE_SHARED_MEMORY) != 0;
+  return {.inlineThreshold = host.limits.inlineThreshold,
+          .inlineMost = kj::min(rpc::inlinePayloadFor(terms.messageWords),
+                                rpc::inlinePayloadFor(host.limits.messageWords)),
+          .sharedMemory = shared ? Placement::Options::SharedMemory::YES
+                                 : Placement::Options::SharedMemory::NO};
+}
+
+Error queueFull(uint32_t length) {
+  return makeError(Code::RESOURCE_EXHAUSTED, Reason::QUOTA, "the server is busy: ", length,
+                   " operations wait for a worker");
+}
+
+}  // namespace
+
+void CallsInFlight::remove() {
+  if (--count > 0) return;
+  KJ_IF_MAYBE (fulfiller, waiting) (*fulfiller)->fulfill();
+}
+
+kj::Promise<void> CallsInFlight::whenNone() {
+  if (count == 0) return kj::READY_NOW;
+  auto paf = kj::newPromiseAndFulfiller<void>();
+  waiting = kj::mv(paf.fulfiller);
+  return kj::mv(paf.promise);
+}
+
+Session::Session(const Host& host, const SessionTerms& terms, CallsInFlight& calls)
+    : host(host),
+      terms(terms),
+      arenas(shm::ArenaSet::create(host.sharedMemory, kj::atomicAddRef(host.retiredArenas),
+                                   arenaOptions(host.limits))),
+      peerArenas(kj::atomicRefcounted<PeerArenas>()),
+      calls(calls),
+      placement(placementOptions(host, terms), kj::atomicAddRef(*arenas), host.memory),
+      held(*this) {
+  ++host.sessions;
+}
+
+Session::~Session() noexcept(false) {
+  --host.sessions;
+  arenas->close();
+}
+
+Session::Place::Place(kj::Own<Session> admitted) : session(kj::mv(admitted)) {
+  ++session->callCount;
+  session->calls.add();
+}
+
+Session::Place::~Place() noexcept(false) {
+  if (session.get() == nullptr) return;
+  --session->callCount;
+  session->calls.remove();
+}
+
+Result<Session::Place> Session::admit() {
+  if (host.shuttingDown.load(std::memory_order_relaxed)) {
+    return makeError(Code::UNAVAILABLE, Reason::SHUTTING_DOWN, "the server is shutting down");
+  }
+  if (callCount >= host.limits.callsInFlight) {
+    return makeError(Code::RESOURCE_EXHAUSTED, Reason::QUOTA, callCount,
+                     " calls of this session are in flight, as many as may be");
+  }
+  return Place(kj::addRef(*this));
+}
+
+kj::Promise<Finished> Session::execute(Intake intake) {
+  auto copied = intake.copied();
+  auto operations = intake.takeOperations();
+  if (!intake.isSmall()) {
+    return copied.then(
+        [this, operations = kj::mv(operations), regions = intake.takeRegions()]() mutable {
+          return executeOnWorker(kj::mv(operations), kj::mv(regions));
+        });
+  }
+
+  // So little that it has been copied already: copied() needs one slice for it.
+  auto answers = Answers::execute(host.ledger, kj::mv(operations), host.limits.responseBytes,
+                                  host.memory, Stop::never());
+  KJ_IF_MAYBE (finished, placement.tryPlace(answers)) return kj::mv(*finished);
+  return placeOnWorker(kj::mv(answers));
+}
+
+kj::Promise<Finished> Session::executeOnWorker(kj::Array<Result<Operation>> operations,
+                                               kj::Array<rpc::Region::Client> regions) {
+  const size_t count = operations.size();
+  auto ended = kj::newPromiseAndCrossThreadFulfiller<void>();
+  // `host` outlives the workers' tasks; the rest belongs to the task. `ended` is rejected when the
+  // task is destroyed, after it was called or without: the last thing to happen to it.
+  auto promise = host.workers.run([&host = host, placement = placement.share(),
+                                   ended = kj::mv(ended.fulfiller),
+                                   operations = kj::mv(operations)](const Stop& stop) mutable {
+    return placement.place(Answers::execute(host.ledger, kj::mv(operations),
+                                            host.limits.responseBytes, host.memory, stop));
+  });
+  KJ_IF_MAYBE (accepted, promise) {
+    holdUntil(kj::mv(ended.promise), kj::mv(regions));
+    return kj::mv(*accepted);
+  }
+  return Finished{Answers::refusal(count, queueFull(host.workers.queued()))};
+}
+
+kj::Promise<Finished> Session::placeOnWorker(Answers answers) {
+  const size_t count = answers.each().size();
+  auto promise =
+      host.workers.run([placement = placement.share(), answers = kj::mv(answers)](
+                           const Stop&) mutable { return placement.place(kj::mv(answers)); });
+  KJ_IF_MAYBE (accepted, promise) return kj::mv(*accepted);
+  return Finished{Answers::refusal(count, queueFull(host.workers.queued()))};
+}
+
+void Session::holdUntil(kj::Promise<void> ended, kj::Array<rpc::Region::Client> regions) {
+  if (regions.size() == 0) return;
+  // A client that drops its call may reuse the bytes as soon as it sees the regions dropped, so
+  // they are held while a worker may still read, whether or not anybody waits for the answer. Where
+  // the session itself goes first, the task has been asked to stop by then, and it looks after it
+  // reads.
+  held.add(ended.catch_([](kj::Exception&&) {}).attach(kj::mv(regions)));
+}
+
+void Session::taskFailed(kj::Exception&& exception) {
+  KJ_LOG(ERROR, "dropping a client's regions failed", exception);
+}
+
+}  // namespace ledger::server

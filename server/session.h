@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// One client: its arenas in both directions, its quotas, and the way of its calls.
+//
+// A call is admitted, taken in, executed where it fits (small reads on the loop, the rest on a
+// worker), and its payloads are placed. What a worker runs on owns everything it touches, so that a
+// session may end, or a call be dropped, at any moment.
+
+#include "schema/ledger.capnp.h"
+#include "server/host.h"
+#include "server/intake.h"
+#include "server/peer-arenas.h"
+#include "server/placement.h"
+
+#include <kj/async.h>
+#include <kj/refcount.h>
+
+namespace ledger::server {
+
+// What was agreed in the handshake.
+struct SessionTerms {
+  uint16_t version;
+  uint64_t features;      // rpc::FEATURE_...
+  uint64_t messageWords;  // The longest message that the client takes.
+};
+
+// The calls of one loop that are not answered yet. Lets a server that shuts down wait for them.
+// Thread: its loop.
+class CallsInFlight final {
+public:
+  void add() { ++count; }
+  void remove();
+
+  // Resolves once there are none.
+  kj::Promise<void> whenNone();
+
+private:
+  uint32_t count = 0;
+  kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> waiting;
+};
+
+// Thread: its loop.
+class Session final : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
+public:
+  // `calls` outlives the session.
+  Session(const Host& host, const SessionTerms& terms, CallsInFlight& calls);
+  ~Session() noexcept(false);
+  KJ_DISALLOW_COPY(Session);
+
+  // A call's place in the quota; it is given back when this is dropped.
+  class Place final {
+  public:
+    explicit Place(kj::Own<Session> session);
+    Place(Place&&) = default;
+    ~Place() noexcept(false);
+
+  private:
+    kj::Own<Session> session;  // Null once moved from.
+  };
+
+  // Errors: SHUTTING_DOWN, QUOTA.
+  Result<Place> admit();
+
+  Intake newIntake() const { return Intake(host, *peerArenas); }
+
+  // Executes what was taken in. The message that it came from must live until the promise is done;
+  // dropping the promise cancels.
+  kj::Promise<Finished> execute(Intake intake);
+
+  const Host& host;
+  const SessionTerms terms;
+  const kj::Own<const shm::ArenaSet> arenas;
+  const kj::Own<const PeerArenas> peerArenas;
+
+  // Descriptors of `arenas` that the client holds.
+  uint32_t openArenas = 0;
+
+private:
+  kj::Promise<Finished> executeOnWorker(kj::Array<Result<Operation>> operations,
+                                        kj::Array<rpc::Region::Client> regions);
+  kj::Promise<Finished> placeOnWorker(Answers answers);
+  void holdUntil(kj::Promise<void> ended, kj::Array<rpc::Region::Client> regions);
+  void taskFailed(kj::Exception&& exception) override;
+
+  CallsInFlight& calls;
+  const Placement placement;
+  uint32_t callCount = 0;
+  kj::TaskSet held;  // Clients' regions whose bytes a worker may still read.
+};
+
+}  // namespace ledger::server
