@@ -93,6 +93,7 @@ public:
   kj::Maybe<TrieCounters> counters(const RootHash& state) override {
     auto pinned = ledger().pin(state);
     KJ_IF_MAYBE (trie, pinned.tryGet<kj::Own<const Trie>>()) {
+      const auto size = (*trie)->size();
       return TrieCounters{size.registers, size.bytes};
     }
     return nullptr;

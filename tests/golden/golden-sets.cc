@@ -24,7 +24,7 @@ using testing::ScratchFolder;
 
 namespace {
 
-using Ways = kj::ArrayPtr<const kj::Own<LedgerUnderTest>>;
+using Ways = kj::ArrayPtr<kj::Own<LedgerUnderTest>>;
 
 bool has(const std::string& folder, const char* file) {
   return fs::exists(folder + "/" + file);

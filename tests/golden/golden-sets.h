@@ -12,7 +12,7 @@ namespace ledger::golden {
 // `folder` is one set, or a directory of sets; a set is known by its files, not by its name. What
 // is not for this version of ledgerd is reported as skipped. Each scenario runs once for each of
 // `ways`.
-void runGolden(const std::string& folder, kj::ArrayPtr<const kj::Own<LedgerUnderTest>> ways,
+void runGolden(const std::string& folder, kj::ArrayPtr<kj::Own<LedgerUnderTest>> ways,
                Report& report);
 
 }  // namespace ledger::golden
