@@ -10,14 +10,16 @@ namespace {
 
 constexpr size_t SLICE = 32 * WAL_PAGE_SIZE;
 
+constexpr auto FULL = static_cast<uint8_t>(WalFragmentType::FULL);
+constexpr auto FIRST = static_cast<uint8_t>(WalFragmentType::FIRST);
+
 // Whether a sound fragment that begins a record stands at `at` of a page's bytes.
 bool recordBegins(kj::ArrayPtr<const kj::byte> page, size_t at) {
   if (page.size() - at <= WAL_HEADER_SIZE) return false;
   auto header = WalFragmentHeader::decode(page.begin() + at);
-  bool full = header.typeByte == static_cast<uint8_t>(WalFragmentType::FULL);
-  bool first = header.typeByte == static_cast<uint8_t>(WalFragmentType::FIRST);
+  bool first = header.typeByte == FIRST;
   // One without bytes is seven bytes that occur by chance.
-  if (!(full || first) || header.length == 0) return false;
+  if ((header.typeByte != FULL && !first) || header.length == 0) return false;
   size_t end = at + WAL_HEADER_SIZE + header.length;
   if (end > page.size() || (first && end != WAL_PAGE_SIZE)) return false;
   return crc32c(page.slice(at + WAL_HEADER_SIZE, end)) == header.crc;
@@ -29,8 +31,12 @@ kj::Maybe<uint64_t> findRecord(const kj::ReadableFile& file, uint64_t offset, ui
   auto page = kj::heapArray<kj::byte>(WAL_PAGE_SIZE);
   for (uint64_t start = offset - offset % WAL_PAGE_SIZE; start < size; start += WAL_PAGE_SIZE) {
     size_t held = file.read(start, page.slice(0, kj::min(WAL_PAGE_SIZE, size - start)));
-    for (size_t at = start < offset ? offset - start : 0; at < held; ++at) {
-      if (recordBegins(page.slice(0, held).asConst(), at)) return start + at;
+    auto bytes = page.slice(0, held).asConst();
+    for (const kj::byte* at = bytes.begin() + (start < offset ? offset - start : 0);
+         at < bytes.end(); ++at) {
+      if (*at != FULL && *at != FIRST) continue;  // Nearly all.
+      size_t inPage = at - bytes.begin();
+      if (recordBegins(bytes, inPage)) return start + inPage;
     }
   }
   return nullptr;

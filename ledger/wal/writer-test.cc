@@ -9,7 +9,12 @@
 #include <kj/debug.h>
 #include <kj/encoding.h>
 
+#include <csignal>
+#include <cstdlib>
 #include <functional>
+
+#include <sys/resource.h>
+#include <sys/stat.h>
 
 namespace ledger {
 namespace {
@@ -299,6 +304,49 @@ TEST(WalWriter, CreatesTheSegmentsBelowItsOwnAndNeverTouchesExistingOnes) {
               WalWriter again(directory->clone(), {.segment = 3, .firstToCreate = 3});
             }).find("00000003"),
             std::string::npos);
+}
+
+// The real calls: a file size limit makes pwrite() stop in the middle of a group, as a full disk
+// does. Catches what the files in memory hide: modes, descriptors, sync of a directory.
+TEST(WalWriter, SurvivesAFullDiskOnRealFiles) {
+  char path[] = "/tmp/ledger-wal-XXXXXX";
+  KJ_ASSERT(mkdtemp(path) != nullptr);
+  auto filesystem = kj::newDiskFilesystem();
+  auto name = kj::Path::parse(kj::StringPtr(path).slice(1));
+  KJ_DEFER(filesystem->getRoot().remove(name));
+  auto directory = filesystem->getRoot().openSubdir(name, kj::WriteMode::MODIFY);
+
+  WalWriter writer(directory->clone(), {.segmentSize = 4 * WAL_PAGE_SIZE});
+  writer.append(asBytes("kept"));
+  writer.commit();
+
+  rlimit before;
+  KJ_SYSCALL(getrlimit(RLIMIT_FSIZE, &before));
+  rlimit limit = before;
+  limit.rlim_cur = 100000;
+  auto handler = signal(SIGXFSZ, SIG_IGN);
+  KJ_SYSCALL(setrlimit(RLIMIT_FSIZE, &limit));
+  writer.append(asBytes(pattern(60000)));
+  writer.append(asBytes(pattern(60000)));  // Beyond the limit.
+  writer.append(asBytes(pattern(60000)));  // Never reached: another segment.
+  auto why = failureOf([&]() { writer.commit(); });
+  KJ_SYSCALL(setrlimit(RLIMIT_FSIZE, &before));
+  signal(SIGXFSZ, handler);
+
+  EXPECT_NE(why, "");
+  EXPECT_FALSE(writer.isPoisoned());
+  EXPECT_EQ(readFile(*directory, "00000000").size(), 11u);
+  writer.append(asBytes("next"));
+  writer.append(asBytes(pattern(131040)));
+  writer.close();
+  EXPECT_EQ(readLog(*directory).records,
+            (std::vector<std::string>{"kept", "next", pattern(131040)}));
+
+  struct stat status;
+  KJ_SYSCALL(stat(kj::str(path, "/00000001").cStr(), &status));
+  mode_t mask = umask(0);
+  umask(mask);
+  EXPECT_EQ(status.st_mode & 0777, 0666u & ~mask);
 }
 
 TEST(WalWriter, DiscardForgetsTheGroup) {
