@@ -212,6 +212,12 @@ TEST(WalGolden, GoodPageEdgesIsWrittenAgain) {
 TEST(WalGolden, GoodSegmentEdgesIsWrittenAgain) {
   expectSameAgain("wal-faults/good-segment-edges", 2 * WAL_PAGE_SIZE, 0);
 }
+TEST(WalGolden, GoodCheckpointIsWrittenAgain) {
+  expectSameAgain("wal-faults/good-checkpoint", WAL_PAGE_SIZE, 0);
+}
+TEST(WalGolden, ScenarioSmallIsWrittenAgain) {
+  expectSameAgain("scenario-small/triedir", 3 * WAL_PAGE_SIZE, 0);
+}
 TEST(WalGolden, GenesisIsWrittenAgain) {
   expectSameAgain("flow-genesis/triedir", WAL_DEFAULT_SEGMENT_SIZE, 1);
 }

@@ -49,8 +49,10 @@ Error refusal(const WalDamage& damage, kj::StringPtr why) {
       damage.at.offset, ": ", damage.reason, ". This is not the torn tail of a crash: ", why,
       ". Nothing was changed. Choices: put ", name,
       " back from a backup; or put a checkpoint in place that covers segment ", damage.at.segment,
-      "; or give up every record from there on: move the later segments away and cut ", name,
-      " to ", damage.goodEnd, " bytes.");
+      "; or, if a crash tore it before later segments were begun, cut ", name, " to ",
+      damage.goodEnd,
+      " bytes and keep them; or give up every record from there on: cut it and move "
+      "later segments away.");
 }
 
 kj::String backupName(const WalDamage& damage, unsigned attempt) {
