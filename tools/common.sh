@@ -62,7 +62,7 @@ trap 'exit 143' TERM
 run_bazel() {
   local command="$1"
   shift
-  local quiet=(--noshow_progress --ui_event_filters=-info,-stdout)
+  local quiet=(--noshow_progress --ui_event_filters=-info)
   [ "$command" != info ] || quiet=()
   bazel ${LEDGERD_BAZEL_STARTUP:-} "$command" ${LEDGERD_BAZEL_FLAGS:-} \
     "${quiet[@]+"${quiet[@]}"}" "$@"

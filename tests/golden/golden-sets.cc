@@ -52,7 +52,8 @@ Aftermath aftermathOf(const std::string& folder, const std::string& scenario) {
     if (!name.starts_with("triedir") || !name.ends_with(".json")) continue;
     json description = readJson(folder + "/" + name);
     const std::string about = description.value("what", "");
-    if (about.ends_with(" " + scenario)) return {name.substr(0, name.size() - 5), description};
+    if (about.find(" after " + scenario) != std::string::npos)
+      return {name.substr(0, name.size() - 5), description};
   }
   // wal-faults: the directory of the same name, which faults.json describes.
   const auto stem = scenario.substr(0, scenario.rfind('.'));
