@@ -22,7 +22,7 @@ enum class OnDisconnect {
 
 struct ConnectOptions {
   // The server's Unix socket: a path, or "unix:" and a path ("unix-abstract:" works too).
-  kj::StringPtr address;
+  kj::StringPtr address = nullptr;
 
   ConnectionOptions connection;
   OnDisconnect onDisconnect = OnDisconnect::FAIL;

@@ -21,7 +21,8 @@ enum class TransportChoice {
 };
 
 struct ConnectionOptions {
-  kj::StringPtr name;  // Of the program, for the server's log.
+  // Of the program, for the server's log. Empty: its own.
+  kj::StringPtr name = nullptr;
   TransportChoice transport = TransportChoice::AUTO;
 
   // The most payload bytes of a request or a reply. It also bounds the messages that we take.
