@@ -3,6 +3,7 @@
 
 #include "ledger/encoding.h"
 #include "ledger/proof/verify.h"
+#include "ledger/wal/wal-testing.h"
 
 #include <gtest/gtest.h>
 #include <kj/debug.h>
@@ -27,7 +28,7 @@ kj::Array<kj::byte> keyOf(kj::StringPtr name) {
 }
 
 // A ledger over a directory in memory that can be closed and opened again.
-class LedgerTest : public testing::Test {
+class LedgerTest : public ::testing::Test {
 public:
   ~LedgerTest() noexcept override {}
 
@@ -39,7 +40,7 @@ protected:
     options.walSegmentSize = 4 * 32768;
     options.warn = [this](kj::StringPtr text) { warnings.push_back(text.cStr()); };
     ledger =
-        Ledger::open(directory->clone(), "test",
+        Ledger::open(testing::newFaultyDirectory(directory->clone(), faults), "test",
                      shm::MemoryBudget::create("--memory-limit", memoryLimit), kj::mv(options));
   }
 
@@ -75,6 +76,7 @@ protected:
   }
 
   kj::Own<const kj::Directory> directory = kj::newInMemoryDirectory(kj::nullClock());
+  testing::Faults faults;
   kj::Own<Ledger> ledger;
   std::vector<std::string> warnings;
 };
@@ -186,6 +188,38 @@ TEST_F(LedgerTest, StatesAreCountedFromBothEnds) {
   for (int64_t index : {2, -3}) {
     EXPECT_EQ(ledger->stateByIndex(index).get<Error>().reason, Reason::INDEX_OUT_OF_RANGE);
   }
+}
+
+// A full disk: the Set fails, nothing of it is in the log, and the next one that fits succeeds.
+TEST_F(LedgerTest, AFailedWriteFailsItsSetAlone) {
+  open();
+  auto first = mustSet(ledger->initialState(), "a", "1");
+  faults.writes = 0;
+  faults.shortWrite = 20;
+  auto refused = set(first, "a", "2");
+  EXPECT_EQ(refused.get<Error>().reason, Reason::WRITE_FAILED);
+  EXPECT_EQ(get(first, "a"), "1") << "reads go on";
+  EXPECT_EQ(ledger->stateCount(), 2u);
+  faults = {};
+  auto third = mustSet(first, "a", "3");
+  auto before = ledger->states();
+  open();
+  EXPECT_TRUE(ledger->states().asPtr() == before.asPtr());
+  EXPECT_EQ(get(third, "a"), "3");
+}
+
+// After a failed fsync nobody knows what is on disk: no Set is acknowledged until a restart.
+TEST_F(LedgerTest, AFailedSyncEndsSetsUntilARestart) {
+  open();
+  auto first = mustSet(ledger->initialState(), "a", "1");
+  faults.datasyncs = 0;
+  EXPECT_EQ(set(first, "a", "2").get<Error>().reason, Reason::WRITE_FAILED);
+  faults = {};
+  EXPECT_EQ(set(first, "a", "3").get<Error>().reason, Reason::WRITE_FAILED);
+  EXPECT_EQ(get(first, "a"), "1") << "reads go on";
+  open();
+  EXPECT_EQ(get(first, "a"), "1");
+  mustSet(first, "a", "4");
 }
 
 // What a reader holds outlives the state's eviction.
