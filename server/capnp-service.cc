@@ -280,7 +280,7 @@ kj::Promise<void> SessionServer::registerArena(RegisterArenaContext context) {
 
 class LedgerdServer final : public rpc::Ledgerd::Server {
 public:
-  LedgerdServer(const Host& host, CallsInFlight& calls) : host(host), calls(calls) {}
+  LedgerdServer(const Host& host, InFlight& calls) : host(host), calls(calls) {}
 
   kj::Promise<void> connect(ConnectContext context) override {
     auto hello = context.getParams().getHello();
@@ -331,12 +331,12 @@ private:
   }
 
   const Host& host;
-  CallsInFlight& calls;
+  InFlight& calls;
 };
 
 }  // namespace
 
-rpc::Ledgerd::Client newLedgerd(const Host& host, CallsInFlight& calls) {
+rpc::Ledgerd::Client newLedgerd(const Host& host, InFlight& calls) {
   return kj::heap<LedgerdServer>(host, calls);
 }
 

@@ -31,11 +31,12 @@ kj::AutoCloseFd newSocket() {
   return kj::AutoCloseFd(fd);
 }
 
-// Removes a socket file that a dead process has left. Throws if the name belongs to anything else.
-void removeStale(kj::StringPtr path, const sockaddr_un& address) {
+// Throws if the path belongs to a socket that is served, or to anything but a socket. False:
+// nothing is there. True: a socket file that a dead process has left.
+bool isStale(kj::StringPtr path, const sockaddr_un& address) {
   struct stat found;
   if (lstat(path.cStr(), &found) < 0) {
-    if (errno == ENOENT) return;
+    if (errno == ENOENT) return false;
     KJ_FAIL_SYSCALL("lstat", errno, path);
   }
   if (!S_ISSOCK(found.st_mode)) {
@@ -46,14 +47,20 @@ void removeStale(kj::StringPtr path, const sockaddr_un& address) {
   const auto* generic = reinterpret_cast<const sockaddr*>(&address);
   const bool refused = connect(probe, generic, sizeof(address)) < 0 && errno == ECONNREFUSED;
   if (!refused) KJ_FAIL_REQUIRE("cannot serve here: another process serves this socket", path);
-  KJ_SYSCALL(unlink(path.cStr()), path);
+  return true;
 }
 
 }  // namespace
 
+void ListenSocket::refuseIfTaken(kj::StringPtr path) {
+  isStale(path, addressOf(path));
+}
+
 ListenSocket::ListenSocket(kj::StringPtr path, mode_t mode) : name(kj::str(path)), fd(newSocket()) {
   const auto address = addressOf(path);
-  removeStale(path, address);
+  if (isStale(path, address)) {
+    KJ_SYSCALL(unlink(path.cStr()), path);
+  }
 
   // The file takes its permissions from the unbound socket, less the umask: never more than `mode`.
   // Until listen() every connection is refused, so nobody gets in before they are exact.

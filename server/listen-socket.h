@@ -11,6 +11,9 @@ namespace ledger::server {
 
 class ListenSocket final {
 public:
+  // Throws as the constructor would, and changes nothing: to be called before a long start.
+  static void refuseIfTaken(kj::StringPtr path);
+
   // Binds and listens at `path`. Its permissions are `mode` before anybody can connect. A socket
   // file that nobody serves is replaced. Throws, and leaves everything as it was, if somebody
   // serves the socket, if anything else has that name, or if the kernel refuses; the message says

@@ -38,6 +38,8 @@ std::string defaultWorkers() {
 }
 
 void declare(CLI::App& app, Texts& texts) {
+  app.get_formatter()->column_width(30);
+  app.get_formatter()->label("TEXT", "");
   app.set_version_flag("--version", std::string("ledgerd ") + VERSION.cStr());
   app.add_option("--triedir", texts.triedir,
                  "Directory of the ledger; an empty one becomes a ledger")

@@ -34,19 +34,7 @@ Error queueFull(uint32_t length) {
 
 }  // namespace
 
-void CallsInFlight::remove() {
-  if (--count > 0) return;
-  KJ_IF_MAYBE (fulfiller, waiting) (*fulfiller)->fulfill();
-}
-
-kj::Promise<void> CallsInFlight::whenNone() {
-  if (count == 0) return kj::READY_NOW;
-  auto paf = kj::newPromiseAndFulfiller<void>();
-  waiting = kj::mv(paf.fulfiller);
-  return kj::mv(paf.promise);
-}
-
-Session::Session(const Host& host, const SessionTerms& terms, CallsInFlight& calls)
+Session::Session(const Host& host, const SessionTerms& terms, InFlight& calls)
     : host(host),
       terms(terms),
       arenas(shm::ArenaSet::create(host.sharedMemory, kj::atomicAddRef(host.retiredArenas),
@@ -65,13 +53,13 @@ Session::~Session() noexcept(false) {
 
 Session::Place::Place(kj::Own<Session> admitted) : session(kj::mv(admitted)) {
   ++session->callCount;
-  session->calls.add();
+  session->calls.begin();
 }
 
 Session::Place::~Place() noexcept(false) {
   if (session.get() == nullptr) return;
   --session->callCount;
-  session->calls.remove();
+  session->calls.end();
 }
 
 Result<Session::Place> Session::admit() {

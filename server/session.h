@@ -8,6 +8,7 @@
 
 #include "schema/ledger.capnp.h"
 #include "server/host.h"
+#include "server/in-flight.h"
 #include "server/intake.h"
 #include "server/peer-arenas.h"
 #include "server/placement.h"
@@ -24,26 +25,11 @@ struct SessionTerms {
   uint64_t messageWords;  // The longest message that the client takes.
 };
 
-// The calls of one loop that are not answered yet. Lets a server that shuts down wait for them.
-// Thread: its loop.
-class CallsInFlight final {
-public:
-  void add() { ++count; }
-  void remove();
-
-  // Resolves once there are none.
-  kj::Promise<void> whenNone();
-
-private:
-  uint32_t count = 0;
-  kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> waiting;
-};
-
 // Thread: its loop.
 class Session final : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
 public:
-  // `calls` outlives the session.
-  Session(const Host& host, const SessionTerms& terms, CallsInFlight& calls);
+  // `calls` counts those of the loop, and outlives the session.
+  Session(const Host& host, const SessionTerms& terms, InFlight& calls);
   ~Session() noexcept(false);
   KJ_DISALLOW_COPY(Session);
 
@@ -82,7 +68,7 @@ private:
   void holdUntil(kj::Promise<void> ended, kj::Array<rpc::Region::Client> regions);
   void taskFailed(kj::Exception&& exception) override;
 
-  CallsInFlight& calls;
+  InFlight& calls;
   const Placement placement;
   uint32_t callCount = 0;
   kj::TaskSet held;  // Clients' regions whose bytes a worker may still read.

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/io-loop.h"
+
+#include "server/connections.h"
+
+#include <kj/async-io.h>
+#include <kj/debug.h>
+#include <spdlog/spdlog.h>
+
+namespace ledger::server {
+namespace {
+
+// Events in a row before the loop looks for new input, so that a long copy in slices lets other
+// sessions in.
+constexpr uint32_t EVENTS_BEFORE_POLL = 32;
+
+// How long a client may take to receive the last replies.
+constexpr kj::Duration LAST_WRITES = 5 * kj::SECONDS;
+
+}  // namespace
+
+IoLoop::IoLoop(const Host& host, kj::AutoCloseFd listener, kj::Duration shutdownTimeout,
+               kj::Function<void(const kj::Exception&)> onFailure) {
+  thread = kj::heap<kj::Thread>([this, &host, listener = kj::mv(listener), shutdownTimeout,
+                                 onFailure = kj::mv(onFailure)]() mutable {
+    KJ_IF_MAYBE (exception, kj::runCatchingExceptions(
+                                [&]() { run(host, kj::mv(listener), shutdownTimeout); })) {
+      onFailure(*exception);
+    }
+  });
+}
+
+IoLoop::~IoLoop() noexcept(false) {
+  stop();
+  thread = nullptr;
+}
+
+void IoLoop::stop() const {
+  auto lock = state.lockExclusive();
+  lock->stopping = true;
+  KJ_IF_MAYBE (stopper, lock->stopper) (*stopper)->fulfill();
+}
+
+void IoLoop::run(const Host& host, kj::AutoCloseFd listener, kj::Duration shutdownTimeout) const {
+  auto io = kj::setupAsyncIo();
+  io.waitScope.setBusyPollInterval(EVENTS_BEFORE_POLL);
+  auto& timer = io.provider->getTimer();
+
+  auto stopped = kj::newPromiseAndCrossThreadFulfiller<void>();
+  {
+    auto lock = state.lockExclusive();
+    if (lock->stopping) return;
+    lock->stopper = kj::mv(stopped.fulfiller);
+  }
+  // The fulfiller belongs to this loop: it goes before the loop does.
+  KJ_DEFER(state.lockExclusive()->stopper = nullptr);
+
+  InFlight calls;
+  Connections connections(host, calls, timer);
+  {
+    auto receiver = io.lowLevelProvider->wrapListenSocketFd(
+        kj::mv(listener), kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC |
+                              kj::LowLevelAsyncIoProvider::ALREADY_NONBLOCK);
+    connections.acceptFrom(*receiver).exclusiveJoin(kj::mv(stopped.promise)).wait(io.waitScope);
+  }
+
+  bool finished = false;
+  calls.whenNone()
+      .then([&]() { finished = true; })
+      .exclusiveJoin(timer.afterDelay(shutdownTimeout))
+      .wait(io.waitScope);
+  if (!finished) spdlog::warn("calls in flight were cancelled: they took too long to finish");
+  connections.whenWritten().exclusiveJoin(timer.afterDelay(LAST_WRITES)).wait(io.waitScope);
+}
+
+}  // namespace ledger::server

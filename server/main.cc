@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+// ledgerd: flags to objects. The only place that wires things together.
+
+#include "ledger/ledger.h"
+#include "schema/message-limits.h"
+#include "server/host.h"
+#include "server/io-loop.h"
+#include "server/listen-socket.h"
+#include "server/logging.h"
+#include "server/options.h"
+#include "server/progress-bar.h"
+#include "server/signals.h"
+#include "server/version.h"
+#include "server/workers.h"
+#include "shm/descriptor-limit.h"
+#include "shm/memory-limit.h"
+
+#include <kj/async-io.h>
+#include <kj/debug.h>
+#include <kj/filesystem.h>
+#include <spdlog/spdlog.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace ledger::server {
+namespace {
+
+// Operations that may wait for a worker. Each holds its request.
+constexpr uint32_t WORKER_QUEUE = 4096;
+
+kj::Own<const kj::Directory> openTriedir(kj::StringPtr path) {
+  if (mkdir(path.cStr(), 0755) == 0) {
+    spdlog::info("made the directory {}", path.cStr());
+  } else if (errno != EEXIST) {
+    KJ_FAIL_SYSCALL("mkdir", errno, "cannot make the ledger's directory", path);
+  }
+  int fd;
+  KJ_SYSCALL(fd = open(path.cStr(), O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+             "cannot open the ledger's directory", path);
+  return kj::newDiskDirectory(kj::AutoCloseFd(fd));
+}
+
+// The ledger, or null if a signal came while it was being loaded.
+kj::Maybe<kj::Own<Ledger>> openLedger(const Options& options, const shm::MemoryBudget& memory,
+                                      TerminationSignals& signals) {
+  LedgerOptions ledgerOptions;
+  ledgerOptions.forestCapacity = options.forestCapacity;
+  ledgerOptions.walSegmentSize = options.walSegmentSize;
+  ledgerOptions.warn = [](kj::StringPtr text) { spdlog::warn("{}", text.cStr()); };
+
+  ProgressBar bar(isatty(STDERR_FILENO) ? ProgressBar::Form::TERMINAL : ProgressBar::Form::LOG,
+                  kj::systemPreciseMonotonicClock());
+  ledgerOptions.progress = [&](const Progress& progress) {
+    // Nothing has been changed on disk by now: an exception ends the start.
+    if (signals.received() != nullptr) KJ_FAIL_REQUIRE("interrupted by a signal");
+    bar.update(progress);
+  };
+
+  kj::Maybe<kj::Own<Ledger>> ledger;
+  KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() {
+                 ledger = Ledger::open(openTriedir(options.triedir), options.triedir,
+                                       kj::atomicAddRef(memory), kj::mv(ledgerOptions));
+               })) {
+    if (signals.received() != nullptr) return nullptr;
+    kj::throwFatalException(kj::mv(*exception));
+  }
+  return ledger;
+}
+
+ServiceLimits limitsOf(const Options& options) {
+  return {.requestBytes = options.maxRequestSize,
+          .responseBytes = options.maxResponseSize,
+          .inlineThreshold = options.inlineThreshold,
+          .arenaBytes = options.arenaSize,
+          .messageWords =
+              rpc::messageWordsFor(kj::max(options.maxRequestSize, options.maxResponseSize))};
+}
+
+void tellReady(kj::Maybe<int> readyFd) {
+  KJ_IF_MAYBE (number, readyFd) {
+    kj::AutoCloseFd fd(*number);
+    kj::FdOutputStream(kj::mv(fd)).write("ready\n", 6);
+  }
+}
+
+// Waits for a signal, or for a loop that failed. Returns the exit status.
+int waitForEnd(TerminationSignals& signals, kj::AsyncIoContext& io, kj::Promise<void> failed) {
+  int status = 0;
+  signals.whenReceived(io.unixEventPort)
+      .then([](int signal) {
+        spdlog::info("received signal, shutting down ({})", strsignal(signal));
+      })
+      .exclusiveJoin(failed.then([&]() { status = 1; }))
+      .wait(io.waitScope);
+  return status;
+}
+
+int serve(const Options& options, TerminationSignals& signals) {
+  spdlog::info("starting ledger service (ledgerd {})", VERSION.cStr());
+  ListenSocket::refuseIfTaken(options.socketPath);
+  const uint64_t descriptors = shm::raiseDescriptorLimit();
+
+  const uint64_t memoryLimit = options.memoryLimit.orDefault(
+      []() { return shm::defaultMemoryLimit(kj::newDiskFilesystem()->getRoot()); });
+  auto memory = shm::MemoryBudget::create("--memory-limit", memoryLimit);
+  auto sharedMemory = shm::MemoryBudget::createUnder(
+      *memory, "--shared-memory-limit", options.sharedMemoryLimit.orDefault(memoryLimit / 2));
+  spdlog::info("memory limit {} MiB, of that {} MiB for shared memory; {} descriptors",
+               memory->limit() >> 20, sharedMemory->limit() >> 20, descriptors);
+
+  auto opened = openLedger(options, *memory, signals);
+  if (opened == nullptr) {
+    spdlog::info("received signal while loading, ledger service stopped");
+    return 0;
+  }
+  auto& ledger = KJ_ASSERT_NONNULL(opened);
+  spdlog::info("ledger ready: {} states in {}", ledger->stateCount(), options.triedir.cStr());
+
+  // Each uses those before it, and goes before them.
+  Workers workers(options.workers, WORKER_QUEUE);
+  auto retiredArenas = kj::atomicRefcounted<shm::RetiredArenas>();
+  const Host host{.ledger = *ledger,
+                  .workers = workers,
+                  .memory = *memory,
+                  .sharedMemory = *sharedMemory,
+                  .retiredArenas = *retiredArenas,
+                  .limits = limitsOf(options),
+                  .start = kj::systemPreciseMonotonicClock().now()};
+  ListenSocket socket(options.socketPath, options.socketMode);
+
+  auto io = kj::setupAsyncIo();
+  auto failure = kj::newPromiseAndCrossThreadFulfiller<void>();
+  kj::Vector<kj::Own<IoLoop>> loops;
+  for (uint32_t index = 0; index < options.ioThreads; ++index) {
+    loops.add(kj::heap<IoLoop>(host, socket.open(), options.shutdownSeconds * kj::SECONDS,
+                               [&](const kj::Exception& exception) {
+                                 spdlog::critical("an event loop failed: {}",
+                                                  exception.getDescription().cStr());
+                                 failure.fulfiller->fulfill();
+                               }));
+  }
+  spdlog::info("serving on {}", socket.path().cStr());
+  tellReady(options.readyFd);
+
+  const int status = waitForEnd(signals, io, kj::mv(failure.promise));
+  host.shuttingDown = true;
+  for (auto& loop : loops) loop->stop();
+  loops.clear();
+  return status;
+}
+
+int run(kj::ArrayPtr<const char* const> arguments) {
+  auto parsed = parseOptions(arguments);
+  KJ_IF_MAYBE (exit, parsed.tryGet<Exit>()) {
+    fputs(exit->text.cStr(), exit->status == 0 ? stdout : stderr);
+    return exit->status;
+  }
+  const auto& options = parsed.get<Options>();
+
+  // A client that goes away, or a file that may grow no more, is an error where it is met.
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);
+  TerminationSignals signals;
+  Logging logging(options.logLevel,
+                  isatty(STDERR_FILENO) ? Logging::Form::TERMINAL : Logging::Form::JSON);
+  KjLogging kjLogging;
+
+  int status = 1;
+  KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() { status = serve(options, signals); })) {
+    spdlog::critical("{}", exception->getDescription().cStr());
+    return 1;
+  }
+  spdlog::info("ledger service stopped");
+  return status;
+}
+
+}  // namespace
+}  // namespace ledger::server
+
+int main(int argc, char** argv) {
+  const int skipped = argc > 0 ? 1 : 0;
+  return ledger::server::run(kj::ArrayPtr<const char* const>(argv + skipped, argc - skipped));
+}
