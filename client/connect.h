@@ -24,14 +24,14 @@ struct ConnectOptions {
   // The server's Unix socket: a path, or "unix:" and a path ("unix-abstract:" works too).
   kj::StringPtr address = nullptr;
 
-  ConnectionOptions connection;
+  ConnectionOptions connection = {};
   OnDisconnect onDisconnect = OnDisconnect::FAIL;
 
   // Over all attempts to connect; zero: one attempt. A refusal (versions without overlap, shared
   // memory not to be had) is final at once.
   kj::Duration connectTimeout = 30 * kj::SECONDS;
   kj::Duration handshakeTimeout = 10 * kj::SECONDS;  // One attempt.
-  Backoff::Options backoff;
+  Backoff::Options backoff = {};
 
   // A call, connecting included. A call that takes longer fails with OVERLOADED.
   kj::Duration callTimeout = 60 * kj::SECONDS;

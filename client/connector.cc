@@ -18,6 +18,11 @@ kj::String programName(kj::StringPtr given) {
   return kj::str(given.size() > 0 ? given : kj::StringPtr(program_invocation_short_name));
 }
 
+// An exception for people: its text is the message alone.
+kj::Exception failure(kj::Exception::Type type, kj::String message) {
+  return kj::Exception(type, __FILE__, __LINE__, kj::mv(message));
+}
+
 // Whether another attempt may fare better.
 bool isPassing(const Error& refusal) {
   return refusal.code == Code::UNAVAILABLE || refusal.code == Code::RESOURCE_EXHAUSTED;
@@ -54,7 +59,9 @@ kj::Promise<kj::Own<SessionClient>> Connector::attempt(kj::Own<Attempts> attempt
       }
       KJ_CASE_ONEOF(refusal, Error) {
         if (isPassing(refusal)) return attemptLater(kj::mv(attempts), refusal.message);
-        return KJ_EXCEPTION(FAILED, "the ledger refused the connection", address, refusal.message);
+        return failure(
+            kj::Exception::Type::FAILED,
+            kj::str("the ledger at ", address, " refused the connection: ", refusal.message));
       }
       KJ_CASE_ONEOF(exception, kj::Exception) {
         return attemptLater(kj::mv(attempts), exception.getDescription());
@@ -85,11 +92,12 @@ kj::Promise<Connector::Outcome> Connector::attemptOnce() {
 }
 
 kj::Promise<kj::Own<SessionClient>> Connector::attemptLater(kj::Own<Attempts> attempts,
-                                                            kj::StringPtr failure) {
+                                                            kj::StringPtr reason) {
   auto wait = attempts->backoff.next();
   if (timer.now() + wait > attempts->deadline) {
-    return KJ_EXCEPTION(DISCONNECTED, "cannot connect to the ledger", address, failure,
-                        attempts->count);
+    return failure(kj::Exception::Type::DISCONNECTED,
+                   kj::str("cannot connect to the ledger at ", address, ": ", reason, " (",
+                           attempts->count, attempts->count == 1 ? " attempt)" : " attempts)"));
   }
   return timer.afterDelay(wait).then(
       [this, attempts = kj::mv(attempts)]() mutable { return attempt(kj::mv(attempts)); });

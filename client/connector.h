@@ -28,7 +28,7 @@ private:
   kj::Promise<kj::Own<SessionClient>> attempt(kj::Own<Attempts> attempts);
   kj::Promise<Outcome> attemptOnce();
   kj::Promise<kj::Own<SessionClient>> attemptLater(kj::Own<Attempts> attempts,
-                                                   kj::StringPtr failure);
+                                                   kj::StringPtr reason);
 
   kj::Network& network;
   kj::Timer& timer;

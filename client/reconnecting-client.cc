@@ -42,8 +42,18 @@ kj::Promise<kj::Own<SessionClient>> ReconnectingClient::session() {
 
 template <typename T, typename Func>
 kj::Promise<T> ReconnectingClient::callOn(kj::Own<SessionClient> session, Func func) {
-  auto answer = func(*session);
+  auto& used = *session;
+  auto answer = func(used).catch_([this, &used](kj::Exception&& exception) -> kj::Promise<T> {
+    if (exception.getType() == kj::Exception::Type::DISCONNECTED) forget(used);
+    return kj::mv(exception);
+  });
   return answer.attach(kj::mv(session));
+}
+
+void ReconnectingClient::forget(const SessionClient& session) {
+  KJ_IF_MAYBE (live, current) {
+    if (live->get() == &session) current = nullptr;
+  }
 }
 
 template <typename Func>
@@ -60,7 +70,9 @@ kj::PromiseForResult<Func, SessionClient&> ReconnectingClient::call(kj::StringPt
     });
   });
   auto late = timer.afterDelay(callTimeout).then([this, name]() -> kj::Promise<T> {
-    return KJ_EXCEPTION(OVERLOADED, "no answer from the ledger in time", name, callTimeout);
+    return kj::Exception(kj::Exception::Type::OVERLOADED, __FILE__, __LINE__,
+                         kj::str("no answer from the ledger to ", name, " within ",
+                                 callTimeout / kj::MILLISECONDS, " ms"));
   });
   return answer.exclusiveJoin(kj::mv(late));
 }

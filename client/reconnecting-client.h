@@ -41,6 +41,9 @@ private:
   template <typename T, typename Func>
   kj::Promise<T> callOn(kj::Own<SessionClient> session, Func func);
 
+  // A call on `session` has found out that it is lost, perhaps before the session itself has.
+  void forget(const SessionClient& session);
+
   SetId drawSetId();
 
   kj::Own<Connector> connector;

@@ -348,7 +348,7 @@ public:
 
   kj::Promise<void> connect(ConnectContext context) override {
     context.allowCancellation();
-    if (!script.answers) return kj::NEVER_DONE;
+    if (!script.shakesHands) return kj::NEVER_DONE;
     auto hello = context.getParams().getHello();
     script.seen.clientName = kj::str(hello.getName());
     script.seen.clientFeatures = hello.getFeatures();

@@ -30,7 +30,8 @@ struct Script {
 
   // How it answers.
   Form form = Form::SPAN;
-  bool answers = true;              // False: calls hang, and so does the handshake.
+  bool shakesHands = true;          // False: the handshake hangs.
+  bool answers = true;              // False: calls hang.
   bool takesArenas = true;          // False: registerArena is refused.
   uint32_t handshakesToRefuse = 0;  // With Code `refusal`.
   rpc::Code refusal = rpc::Code::UNAVAILABLE;
