@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// ledgerctl: the ledger's operations for people and scripts. See --help.
+
+#include "client/connect.h"
+#include "tools/ledgerctl/commands.h"
+#include "tools/ledgerctl/options.h"
+#include "tools/ledgerctl/output.h"
+
+#include <kj/async-io.h>
+
+#include <cmath>
+#include <csignal>
+#include <cstdio>
+
+namespace ledgerctl {
+namespace {
+
+kj::Duration seconds(double count) {
+  return std::llround(count * 1e6) * kj::MICROSECONDS;
+}
+
+ExitCode runWithServer(const Options& options, Output& output) {
+  auto io = kj::setupAsyncIo();
+  ledger::client::ConnectOptions connect{
+      .address = options.socket.c_str(),
+      .connection = {.name = "ledgerctl", .transport = options.transport},
+      .connectTimeout = seconds(options.connectTimeoutSeconds),
+      .handshakeTimeout = seconds(options.timeoutSeconds),
+      .callTimeout = seconds(options.timeoutSeconds),
+  };
+  auto client = ledger::client::connect(io.provider->getNetwork(), io.provider->getTimer(), connect)
+                    .wait(io.waitScope);
+  return runCommand(options, *client, io.waitScope, output);
+}
+
+ExitCode codeOf(const kj::Exception& exception) {
+  switch (exception.getType()) {
+    case kj::Exception::Type::DISCONNECTED:
+    case kj::Exception::Type::OVERLOADED:
+      return ExitCode::NO_CONNECTION;
+    case kj::Exception::Type::FAILED:
+    case kj::Exception::Type::UNIMPLEMENTED:
+      break;
+  }
+  return ExitCode::INTERNAL;
+}
+
+ExitCode run(const Options& options) {
+  Output output(options.json ? Output::Form::JSON : Output::Form::TEXT);
+  auto code = ExitCode::INTERNAL;
+  KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() {
+                 code = options.command == Command::VERIFY ? runVerify(options, output)
+                                                           : runWithServer(options, output);
+               })) {
+    return output.fail(codeOf(*exception), exception->getDescription());
+  }
+  return code;
+}
+
+}  // namespace
+}  // namespace ledgerctl
+
+int main(int argc, char** argv) {
+  // A reader that goes away is an error of write().
+  signal(SIGPIPE, SIG_IGN);
+  auto parsed = ledgerctl::parseOptions(argc, argv);
+  KJ_IF_MAYBE (exit, parsed.tryGet<ledgerctl::Exit>()) {
+    fputs(exit->text.c_str(), exit->code == ledgerctl::ExitCode::OK ? stdout : stderr);
+    return static_cast<int>(exit->code);
+  }
+  return static_cast<int>(ledgerctl::run(parsed.get<ledgerctl::Options>()));
+}
