@@ -3,45 +3,43 @@
 
 #include "tests/integration/daemon-fixture.h"
 
+#include <kj/encoding.h>
+
+#include <fcntl.h>
 #include <signal.h>
-#include <sys/prctl.h>
+#include <spawn.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+extern char** environ;
 
 namespace ledger::testing {
 namespace {
 
 constexpr size_t VALUES = 16, VALUE_SIZE = 1 << 20;
 
-// A client in a process of its own, which reads `keys` at `state`, holds the answer in shared
-// memory, and then waits to be killed. Forked, so it must be made before this process has threads.
+// A client in a process of its own (holding-client.cc).
 class HoldingClient {
 public:
-  HoldingClient(std::string socket, const Registers& registers) {
-    int go[2], held[2];
-    KJ_SYSCALL(pipe(go));
-    KJ_SYSCALL(pipe(held));
-    goWriter = kj::AutoCloseFd(go[1]);
-    heldReader = kj::AutoCloseFd(held[0]);
-    KJ_SYSCALL(child = fork());
-    if (child == 0) {
-      prctl(PR_SET_PDEATHSIG, SIGKILL);
-      close(go[1]);
-      close(held[0]);
-      RootHash state;
-      // The end of the pipe, or any fault: the parent sees `held` end.
-      if (read(go[0], &state, sizeof(state)) == sizeof(state)) {
-        kj::runCatchingExceptions([&]() { hold(socket, state, registers, held[1]); });
-      }
-      _exit(1);
-    }
-    close(go[0]);
-    close(held[1]);
+  HoldingClient(std::string socket, const RootHash& state) {
+    int ends[2];
+    KJ_SYSCALL(pipe2(ends, O_CLOEXEC));
+    heldReader = kj::AutoCloseFd(ends[0]);
+    kj::AutoCloseFd heldWriter(ends[1]);
+    std::string program = "tests/integration/holding-client",
+                hex = kj::encodeHex(state.ptr()).cStr(), count = std::to_string(VALUES);
+    char* argv[] = {program.data(), socket.data(), hex.data(), count.data(), nullptr};
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, heldWriter, 1);
+    const int error = posix_spawn(&child, argv[0], &actions, nullptr, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    KJ_REQUIRE(error == 0, "cannot run", argv[0], strerror(error));
   }
 
-  // Returns once it holds its regions. False: it failed.
-  bool readAndHold(const RootHash& state) {
-    KJ_SYSCALL(write(goWriter, &state, sizeof(state)));
+  // Waits until it holds its regions. False: it failed.
+  bool holds() {
     char byte;
     ssize_t n;
     KJ_SYSCALL(n = read(heldReader, &byte, 1));
@@ -55,29 +53,13 @@ public:
     child = -1;
   }
 
-  ~HoldingClient() {
+  ~HoldingClient() noexcept {
     if (child > 0) kill();
   }
 
 private:
-  static void hold(const std::string& socket, const RootHash& state, const Registers& registers,
-                   int held) {
-    auto io = kj::setupAsyncIo();
-    client::ConnectOptions how;
-    how.address = socket.c_str();
-    how.connection.transport = client::TransportChoice::SHM;
-    auto ledger =
-        client::connect(io.provider->getNetwork(), io.provider->getTimer(), how).wait(io.waitScope);
-    auto values = ledger->get(state, registers.keys).wait(io.waitScope);
-    auto proof = ledger->prove(state, registers.keys).wait(io.waitScope);
-    if (!values.is<client::Values>() || !proof.is<client::View>()) return;
-    if (values.get<client::Values>().place() != client::Place::SHARED_MEMORY) return;
-    if (write(held, "h", 1) != 1) return;
-    kj::Promise<void>(kj::NEVER_DONE).wait(io.waitScope);
-  }
-
   pid_t child = -1;
-  kj::AutoCloseFd goWriter, heldReader;
+  kj::AutoCloseFd heldReader;
 };
 
 class Crash : public DaemonTest {};
@@ -85,7 +67,6 @@ class Crash : public DaemonTest {};
 // Would catch regions, arenas or sessions that outlive the client that held them.
 TEST_F(Crash, OfAClientGivesItsSharedMemoryBack) {
   Registers registers(VALUES, VALUE_SIZE);
-  HoldingClient holder(scratch / "socket", registers);
   startDaemon();
   auto ledger = connect(client::TransportChoice::INLINE);
   const RootHash state =
@@ -93,7 +74,8 @@ TEST_F(Crash, OfAClientGivesItsSharedMemoryBack) {
 
   const auto before = answer(ledger->info());
   ASSERT_EQ(before.sessions, 1u);
-  ASSERT_TRUE(holder.readAndHold(state));
+  HoldingClient holder(scratch / "socket", state);
+  ASSERT_TRUE(holder.holds());
   const auto during = answer(ledger->info());
   EXPECT_EQ(during.sessions, 2u);
   EXPECT_GE(during.ledger.memoryUsed, before.ledger.memoryUsed + 2 * VALUES * VALUE_SIZE);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What the integration tests share: a ledgerd on an empty directory, clients of it, and keys.
+// What the integration tests share: a ledgerd on an empty directory, and clients of it.
 
 #include "client/connect.h"
+#include "tests/integration/registers.h"
 #include "tests/testing/ledgerd-process.h"
 #include "tests/testing/scratch-folder.h"
 
@@ -15,6 +16,9 @@ namespace ledger::testing {
 
 // Thread: the test's.
 class DaemonTest : public ::testing::Test {
+public:
+  ~DaemonTest() noexcept override {}  // KJ's members may throw; a test's destructor may not.
+
 protected:
   // Not started yet.
   LedgerdOptions options(std::vector<std::string> flags = {}) {
@@ -26,8 +30,8 @@ protected:
     return result;
   }
 
-  void startDaemon(std::vector<std::string> flags = {}) { startDaemon(options(kj::mv(flags))); }
-  void startDaemon(LedgerdOptions how) { daemon = kj::heap<LedgerdProcess>(kj::mv(how)); }
+  void startDaemon(std::vector<std::string> flags = {}) { startWith(options(kj::mv(flags))); }
+  void startWith(LedgerdOptions how) { daemon = kj::heap<LedgerdProcess>(kj::mv(how)); }
 
   kj::Own<client::LedgerClient> connect(
       client::TransportChoice transport = client::TransportChoice::SHM) {
@@ -72,21 +76,6 @@ protected:
   ScratchFolder scratch;
   kj::AsyncIoContext io = kj::setupAsyncIo();
   kj::Own<LedgerdProcess> daemon;
-};
-
-// An encoded key of one part: type 2, the number in decimal.
-kj::Array<kj::byte> keyOf(uint64_t number);
-
-// `length` bytes that depend on `seed`, so that a mixed-up value shows.
-kj::Array<kj::byte> valueOf(uint64_t seed, size_t length);
-
-// Keys 0 to count - 1 and values of `length` bytes each.
-struct Registers {
-  Registers(size_t count, size_t length, uint64_t seed = 1);
-
-  kj::Array<kj::Array<kj::byte>> keyBytes, valueBytes;
-  kj::Array<EncodedKey> keys;
-  kj::Array<Value> values;
 };
 
 }  // namespace ledger::testing

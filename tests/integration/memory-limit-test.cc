@@ -86,7 +86,7 @@ TEST_F(MemoryLimit, InACgroupOf512MiBExhaustionIsAnAnswer) {
       auto how = options();
       how.inChild = &joinCgroup;
       how.inChildArgument = group->procsFile();
-      startDaemon(kj::mv(how));
+      startWith(kj::mv(how));
       exhaust();
       EXPECT_EQ(group->oomKills(), 0u);
       EXPECT_TRUE(daemon->stop().cleanly()) << daemon->log().cStr();

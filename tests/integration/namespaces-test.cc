@@ -52,7 +52,7 @@ TEST_F(Namespaces, SharedMemoryCrossesThem) {
   if (how.wrapper.empty()) {
     GTEST_SKIP() << "skipped, because this machine lets nobody here make namespaces";
   }
-  startDaemon(kj::mv(how));
+  startWith(kj::mv(how));
   const auto server = std::to_string(daemon->pid());
   for (auto kind : {"mnt", "ipc", "net"}) {
     ASSERT_NE(namespaceOf(server, kind), namespaceOf("self", kind)) << kind;

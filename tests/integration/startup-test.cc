@@ -80,7 +80,8 @@ TEST_F(Startup, SocketHasItsModeAndGoesWithACleanStop) {
 // Would catch a clean stop that drops a call it had begun, or a restart that lacks its state.
 TEST_F(Startup, CleanStopAnswersWhatIsInFlight) {
   startDaemon();
-  auto ledger = connect();
+  // Inline, so that the requests arrive in the order of the calls.
+  auto ledger = connect(client::TransportChoice::INLINE);
   Registers registers(200, 5000);
   const RootHash empty = answer(ledger->initialState());
   auto inFlight = ledger->set(empty, registers.keys, registers.values);
@@ -91,7 +92,7 @@ TEST_F(Startup, CleanStopAnswersWhatIsInFlight) {
   EXPECT_TRUE(daemon->wait().cleanly()) << daemon->log().cStr();
 
   startDaemon();
-  EXPECT_TRUE(answer(ledger->hasState(state)));
+  EXPECT_TRUE(answer(connect()->hasState(state)));
 }
 
 // Would catch a damaged file that is passed over: the operator must hear which one and where.

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/integration/daemon-fixture.h"
+#include "tests/integration/registers.h"
+
+#include <kj/string.h>
+
+#include <string.h>
 
 namespace ledger::testing {
 
