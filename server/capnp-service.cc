@@ -59,6 +59,12 @@ void fillLedgerUse(rpc::LedgerUse::Builder builder, const LedgerStats& stats,
   builder.setMemoryLimit(memory.limit());
 }
 
+// An operation threw: not a refusal but a fault. The client gets the exception.
+kj::Promise<void> reportBug(kj::Exception&& exception) {
+  spdlog::error("an operation failed: {}", kj::str(exception).cStr());
+  return kj::mv(exception);
+}
+
 class SessionServer final : public rpc::Session::Server {
 public:
   explicit SessionServer(kj::Own<Session> session) : session(kj::mv(session)) {}
@@ -161,6 +167,10 @@ private:
   template <typename Context, typename Take>
   kj::Promise<void> single(Context context, Take&& take);
 
+  // Gives the request's message back as soon as all of it has been copied.
+  template <typename Context>
+  kj::Promise<Finished> execute(Context context, Intake intake);
+
   // Calls that are answered on the spot.
   template <typename Context, typename Fill>
   kj::Promise<void> answer(Context context, Fill&& fillReply);
@@ -177,16 +187,27 @@ kj::Promise<void> SessionServer::single(Context context, Take&& take) {
   }
   auto intake = session->newIntake();
   take(intake);
-  context.allowCancellation();
-  return session->execute(kj::mv(intake))
-      .then([context](Finished&& result) mutable {
-        context.releaseParams();
-        auto finished = kj::heap(kj::mv(result));
-        ReplyWriter writer(*finished);
-        writer.fill(context.initResults(), finished->answers.each()[0]);
-        return writer.written().attach(kj::mv(finished));
-      })
+  return execute(context, kj::mv(intake))
+      .then(
+          [context](Finished&& result) mutable {
+            auto finished = kj::heap(kj::mv(result));
+            ReplyWriter writer(*finished);
+            writer.fill(context.initResults(), finished->answers.each()[0]);
+            return writer.written().attach(kj::mv(finished));
+          },
+          reportBug)
       .attach(kj::mv(admitted.template get<Session::Place>()));
+}
+
+template <typename Context>
+kj::Promise<Finished> SessionServer::execute(Context context, Intake intake) {
+  context.allowCancellation();
+  auto copied = intake.copied();  // At once, if it is small.
+  if (intake.isSmall()) return session->execute(kj::mv(intake));
+  return copied.then([this, context, intake = kj::mv(intake)]() mutable {
+    context.releaseParams();
+    return session->execute(kj::mv(intake));
+  });
 }
 
 template <typename Context, typename Fill>
@@ -234,23 +255,23 @@ kj::Promise<void> SessionServer::batch(BatchContext context) {
   auto intake = session->newIntake();
   auto kinds = kj::heapArrayBuilder<kj::Maybe<Operation::Kind>>(operations.size());
   for (auto operation : operations) kinds.add(intake.operation(operation));
-  context.allowCancellation();
-  return session->execute(kj::mv(intake))
-      .then([context, kinds = kinds.finish()](Finished&& result) mutable {
-        context.releaseParams();
-        auto finished = kj::heap(kj::mv(result));
-        ReplyWriter writer(*finished);
-        auto answers = finished->answers.each();
-        auto results = context.initResults().initResults(answers.size());
-        for (uint32_t index = 0; index < answers.size(); ++index) {
-          KJ_IF_MAYBE (kind, kinds[index]) {
-            fillOperation(writer, results[index], *kind, answers[index]);
-          } else {
-            fill(results[index].initError(), answers[index].get<Error>());
-          }
-        }
-        return writer.written().attach(kj::mv(finished));
-      })
+  return execute(context, kj::mv(intake))
+      .then(
+          [context, kinds = kinds.finish()](Finished&& result) mutable {
+            auto finished = kj::heap(kj::mv(result));
+            ReplyWriter writer(*finished);
+            auto answers = finished->answers.each();
+            auto results = context.initResults().initResults(answers.size());
+            for (uint32_t index = 0; index < answers.size(); ++index) {
+              KJ_IF_MAYBE (kind, kinds[index]) {
+                fillOperation(writer, results[index], *kind, answers[index]);
+              } else {
+                fill(results[index].initError(), answers[index].get<Error>());
+              }
+            }
+            return writer.written().attach(kj::mv(finished));
+          },
+          reportBug)
       .attach(kj::mv(admitted.get<Session::Place>()));
 }
 

@@ -102,6 +102,11 @@ kj::Promise<void> Connections::acceptFrom(kj::ConnectionReceiver& receiver) {
 }
 
 void Connections::serve(kj::Own<kj::AsyncIoStream> stream) {
+  if (open >= host.limits.connections) {
+    // Dropped at once: the client sees the end of the stream, and backs off.
+    spdlog::warn("a connection was refused: {} are open, as many as may be", open);
+    return;
+  }
   auto connection = kj::heap<Connection>(*this, stream.downcast<kj::AsyncCapabilityStream>());
   auto gone = connection->whenGone();
   tasks.add(gone.attach(kj::mv(connection)));

@@ -25,8 +25,9 @@ struct ServiceLimits {
   uint32_t callsInFlight = 4096;
   uint32_t batchOperations = 65536;
   uint32_t registeredArenas = 256;
-  uint32_t openArenas = 1024;  // Descriptors that a session has been given and still holds.
-  uint32_t sessions = 1024;    // Of the whole process.
+  uint32_t openArenas = 1024;   // Descriptors that a session has been given and still holds.
+  uint32_t sessions = 1024;     // Of the whole process.
+  uint32_t connections = 1024;  // Of one loop.
 };
 
 // Thread: everything in it may be used from any thread.

@@ -17,6 +17,17 @@ constexpr uint32_t EVENTS_BEFORE_POLL = 32;
 // How long a client may take to receive the last replies.
 constexpr kj::Duration LAST_WRITES = 5 * kj::SECONDS;
 
+// How often memory is looked for that a client has kept after its session. Most of it is gone a
+// moment later: a process that dies closes its socket before the rest.
+constexpr kj::Duration COLLECT_INTERVAL = 1 * kj::SECONDS;
+
+kj::Promise<void> collectRetired(const shm::RetiredArenas& arenas, kj::Timer& timer) {
+  return timer.afterDelay(COLLECT_INTERVAL).then([&arenas, &timer]() {
+    if (arenas.bytes() > 0) arenas.collect();
+    return collectRetired(arenas, timer);
+  });
+}
+
 }  // namespace
 
 IoLoop::IoLoop(const Host& host, kj::AutoCloseFd listener, kj::Duration shutdownTimeout,
@@ -61,7 +72,10 @@ void IoLoop::run(const Host& host, kj::AutoCloseFd listener, kj::Duration shutdo
     auto receiver = io.lowLevelProvider->wrapListenSocketFd(
         kj::mv(listener), kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC |
                               kj::LowLevelAsyncIoProvider::ALREADY_NONBLOCK);
-    connections.acceptFrom(*receiver).exclusiveJoin(kj::mv(stopped.promise)).wait(io.waitScope);
+    connections.acceptFrom(*receiver)
+        .exclusiveJoin(collectRetired(host.retiredArenas, timer))
+        .exclusiveJoin(kj::mv(stopped.promise))
+        .wait(io.waitScope);
   }
 
   bool finished = false;

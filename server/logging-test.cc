@@ -2,9 +2,15 @@
 #include "server/logging.h"
 
 #include <gtest/gtest.h>
+#include <kj/debug.h>
+#include <kj/thread.h>
 #include <nlohmann/json.hpp>
 #include <spdlog/formatter.h>
 #include <spdlog/details/log_msg.h>
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
+
+#include <sstream>
 
 namespace ledger::server {
 namespace {
@@ -40,6 +46,22 @@ TEST(JsonFormatter, EscapesEveryByte) {
     EXPECT_EQ(line["message"], message) << byte;
   }
   EXPECT_EQ(lineOf(spdlog::level::info, "x\"}\n{\"level\":\"fatal")["level"], "info");
+}
+
+// A fault that a worker or a loop reports must not end up in plain text beside the log.
+TEST(KjLogging, TakesLinesOfEveryThread) {
+  auto text = std::make_shared<std::ostringstream>();
+  auto before = spdlog::default_logger();
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>(
+      "test", std::make_shared<spdlog::sinks::ostream_sink_mt>(*text)));
+  {
+    KjLogging logging;
+    KJ_LOG(ERROR, "on this thread", 1);
+    kj::Thread thread([]() { KJ_LOG(ERROR, "on another", 2); });
+  }
+  spdlog::set_default_logger(before);
+  EXPECT_NE(text->str().find("on this thread; 1"), std::string::npos) << text->str();
+  EXPECT_NE(text->str().find("on another; 2"), std::string::npos) << text->str();
 }
 
 }  // namespace

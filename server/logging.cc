@@ -113,4 +113,11 @@ void KjLogging::logMessage(kj::LogSeverity severity, const char* file, int line,
   if (logger != nullptr) logger->log(level, "{} ({}:{})", text.cStr(), file, line);
 }
 
+kj::Function<void(kj::Function<void()>)> KjLogging::getThreadInitializer() {
+  return [](kj::Function<void()> function) {
+    KjLogging logging;
+    function();
+  };
+}
+
 }  // namespace ledger::server

@@ -10,6 +10,7 @@
 
 #include <kj/common.h>
 #include <kj/exception.h>
+#include <kj/function.h>
 
 #include <memory>
 
@@ -39,6 +40,7 @@ class KjLogging final : public kj::ExceptionCallback {
 public:
   void logMessage(kj::LogSeverity severity, const char* file, int line, int contextDepth,
                   kj::String&& text) override;
+  kj::Function<void(kj::Function<void()>)> getThreadInitializer() override;
 };
 
 }  // namespace ledger::server

@@ -74,16 +74,9 @@ Result<Session::Place> Session::admit() {
 }
 
 kj::Promise<Finished> Session::execute(Intake intake) {
-  auto copied = intake.copied();
   auto operations = intake.takeOperations();
-  if (!intake.isSmall()) {
-    return copied.then(
-        [this, operations = kj::mv(operations), regions = intake.takeRegions()]() mutable {
-          return executeOnWorker(kj::mv(operations), kj::mv(regions));
-        });
-  }
+  if (!intake.isSmall()) return executeOnWorker(kj::mv(operations), intake.takeRegions());
 
-  // So little that it has been copied already: copied() needs one slice for it.
   auto answers = Answers::execute(host.ledger, kj::mv(operations), host.limits.responseBytes,
                                   host.memory, Stop::never());
   KJ_IF_MAYBE (finished, placement.tryPlace(answers)) return kj::mv(*finished);

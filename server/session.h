@@ -49,8 +49,7 @@ public:
 
   Intake newIntake() const { return Intake(host, *peerArenas); }
 
-  // Executes what was taken in. The message that it came from must live until the promise is done;
-  // dropping the promise cancels.
+  // Executes what was taken in and has been copied. Dropping the promise cancels.
   kj::Promise<Finished> execute(Intake intake);
 
   const Host& host;
