@@ -32,6 +32,12 @@ GO_NEEDED = (1, 26)
 # Done by a driver on the server as a whole, so not repeated round by round.
 ONCE = {"load", "memory", "restart", "core-read"}
 
+# Of floor-bench and hash-bench: what bounds the figures on this machine.
+FLOORS = {"SocketPing": "socket ping", "CapnpPing": "bare Cap'n Proto ping",
+          "Sync": "append and fdatasync", "Copy/134217728": "copy of 128 MiB",
+          "ScatteredRead/1073741824": "dependent read of 1 GiB",
+          "HashInterior": "one SHA3-256 permutation"}
+
 # What was asked for, and what bounds it. The measurements behind them, other than a ratio, are of
 # another machine: 2 cores, AVX-512, 1,000,000 registers.
 ASKED = {
@@ -181,6 +187,24 @@ def measure_all(drivers, cases, rounds):
     return results
 
 
+def measure_floors(programs):
+    """Name to microseconds."""
+    found = {}
+    names = "|".join(f"^{name}($|/)" for name in FLOORS)
+    for program in programs:
+        told = subprocess.run([program, "--benchmark_format=json", f"--benchmark_filter={names}"],
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        if told.returncode != 0:
+            raise Trouble(f"{program} ended with status {told.returncode}")
+        for one in json.loads(told.stdout)["benchmarks"]:
+            for name, words in FLOORS.items():
+                if one["name"].split("/real_time")[0].split("/iterations")[0] == name:
+                    found[words] = one["real_time"] / 1e3  # Nanoseconds.
+    if len(found) != len(FLOORS):
+        raise Trouble(f"of the floors only {', '.join(found)} were measured")
+    return found
+
+
 def figure(results):
     """(what a row compares, its text); None where nothing was measured."""
     if not results:
@@ -189,10 +213,14 @@ def figure(results):
         value = results[0]["bytes"]
         return value, f"{value / 2**20:,.0f} MiB"
     value = statistics.median(result["p50_us"] for result in results)
+    return value, duration(value)
+
+
+def duration(microseconds):
     for limit, unit, divisor in ((1e3, "us", 1), (1e6, "ms", 1e3)):
-        if value < limit:
-            return value, f"{value / divisor:.3g} {unit}"
-    return value, f"{value / 1e6:.3g} s"
+        if microseconds < limit:
+            return f"{microseconds / divisor:.3g} {unit}"
+    return f"{microseconds / 1e6:.3g} s"
 
 
 def ratio(theirs, ours):
@@ -215,7 +243,7 @@ def table(cases, results):
     return "\n".join(lines)
 
 
-def describe(drivers, options, load_before):
+def describe(drivers, options, load_before, floors):
     """What must be known to read the table."""
     ours = drivers[-1].set_up
     lines = [f"{options.registers:,} registers, values of {ours['value_bytes']} bytes, seed "
@@ -228,6 +256,8 @@ def describe(drivers, options, load_before):
         theirs = drivers[0].set_up
         lines.append(f"flow-go {theirs['flow_go']} built with {theirs['go']}, gRPC over a Unix "
                      "socket. Same base state and same proof on both sides.")
+    lines.append("Floors here: " + "; ".join(
+        f"{words} {duration(value)}" for words, value in floors.items()) + ".")
     lines.append("load is per register, in-flight per call; memory is anonymous memory and the "
                  "blocks of memfds.")
     return "\n".join(lines)
@@ -269,6 +299,8 @@ def run(options):
                 load_before = os.getloadavg()[0]
                 drivers.append(Driver("flow-go", [driver, f"--service={service}", *common], folder))
             drivers.append(Driver("ledgerd", [str(here / "bench" / "end-to-end"), *common], folder))
+            floors = measure_floors(
+                [str(here / "bench" / name) for name in ("floor-bench", "hash-bench")])
             results = measure_all(drivers, cases, options.rounds)
         finally:
             for driver in drivers:
@@ -287,7 +319,7 @@ def run(options):
             for several in results.values():
                 for result in several:
                     print(json.dumps(result), file=file)
-    print(describe(drivers, options, load_before), end="\n\n")
+    print(describe(drivers, options, load_before, floors), end="\n\n")
     print(table(cases, results))
 
 

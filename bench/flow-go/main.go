@@ -82,6 +82,11 @@ func run() error {
 		if err != nil {
 			return err
 		}
+		// Of what picks distinct registers; for others the size is something else.
+		picks := c.operation == "get" || c.operation == "batch" || c.operation == "prove" || c.operation == "set"
+		if picks && uint64(c.size) > *registers {
+			return fmt.Errorf("%s needs %d registers, there are %d", c.name, c.size, *registers)
+		}
 		if err := b.run(c); err != nil {
 			return err
 		}
