@@ -310,12 +310,12 @@ struct BusyService {
   BusyService(uint32_t callsInFlight, uint32_t queueLength)
       : service(options(callsInFlight, queueLength)),
         peer(service),
-        blocked(KJ_ASSERT_NONNULL(service.workers.run([this](const Stop&) {
+        blocked(KJ_ASSERT_NONNULL(service.host.workers.run([this](const Stop&) {
           gate.pass();
           return 0;
         }))) {
     // The worker has taken its task.
-    while (service.workers.queued() > 0) sched_yield();
+    while (service.host.workers.queued() > 0) sched_yield();
   }
   ~BusyService() noexcept(false) { gate.open(); }
 

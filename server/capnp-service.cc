@@ -187,7 +187,7 @@ kj::Promise<void> SessionServer::single(Context context, Take&& take) {
   }
   auto intake = session->newIntake();
   take(intake);
-  return execute(context, kj::mv(intake))
+  return kj::evalNow([&]() { return execute(context, kj::mv(intake)); })
       .then(
           [context](Finished&& result) mutable {
             auto finished = kj::heap(kj::mv(result));
@@ -255,7 +255,7 @@ kj::Promise<void> SessionServer::batch(BatchContext context) {
   auto intake = session->newIntake();
   auto kinds = kj::heapArrayBuilder<kj::Maybe<Operation::Kind>>(operations.size());
   for (auto operation : operations) kinds.add(intake.operation(operation));
-  return execute(context, kj::mv(intake))
+  return kj::evalNow([&]() { return execute(context, kj::mv(intake)); })
       .then(
           [context, kinds = kinds.finish()](Finished&& result) mutable {
             auto finished = kj::heap(kj::mv(result));

@@ -33,7 +33,6 @@ struct ServiceLimits {
 // Thread: everything in it may be used from any thread.
 struct Host {
   const Ledger& ledger;
-  const Workers& workers;
   const shm::MemoryBudget& memory;        // --memory-limit.
   const shm::MemoryBudget& sharedMemory;  // --shared-memory-limit, under `memory`.
   const shm::RetiredArenas& retiredArenas;
@@ -44,6 +43,9 @@ struct Host {
   mutable std::atomic<uint32_t> sessions{0};
   // New calls are refused.
   mutable std::atomic<bool> shuttingDown{false};
+
+  // Last: their tasks use all of the above.
+  const Workers workers;
 };
 
 }  // namespace ledger::server

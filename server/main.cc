@@ -123,15 +123,14 @@ int serve(const Options& options, TerminationSignals& signals) {
   spdlog::info("ledger ready: {} states in {}", ledger->stateCount(), options.triedir.cStr());
 
   // Each uses those before it, and goes before them.
-  Workers workers(options.workers, WORKER_QUEUE);
   auto retiredArenas = kj::atomicRefcounted<shm::RetiredArenas>();
   const Host host{.ledger = *ledger,
-                  .workers = workers,
                   .memory = *memory,
                   .sharedMemory = *sharedMemory,
                   .retiredArenas = *retiredArenas,
                   .limits = limitsOf(options),
-                  .start = kj::systemPreciseMonotonicClock().now()};
+                  .start = kj::systemPreciseMonotonicClock().now(),
+                  .workers = Workers(options.workers, WORKER_QUEUE)};
   ListenSocket socket(options.socketPath, options.socketMode);
 
   auto io = kj::setupAsyncIo();

@@ -7,6 +7,9 @@
 #include <initializer_list>
 #include <string>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 namespace ledger::server {
 namespace {
 
@@ -49,6 +52,7 @@ TEST(Options, HaveTheDocumentedDefaults) {
 TEST(Options, AreWrittenAsForFlowGo) {
   auto options = accepted({"-triedir=/t", "-mtrie-cache-size", "7", "--loglevel=DEBUG"});
   EXPECT_EQ(options.triedir, "/t");
+  EXPECT_EQ(accepted({"-triedir=/t//"}).socketPath, "/t/ledgerd.sock");
   EXPECT_EQ(options.forestCapacity, 7u);
   EXPECT_EQ(options.logLevel, LogLevel::DEBUG);
 }
@@ -79,7 +83,7 @@ TEST(Options, EveryFlagRefusesWhatIsOutOfItsRange) {
       {"--shutdown-timeout", {"3601", "soon"}, {"0", "3600"}},
       {"--socket-mode", {"0", "0400", "1777", "0888", "rw", "00000660"}, {"0600", "660", "0777"}},
       {"--loglevel", {"nope", ""}, {"panic", "Warn", "trace"}},
-      {"--ready-fd", {"0", "99999", "x"}, {"1", "2"}},
+      {"--ready-fd", {"0", "2", "99999", "x"}, {}},
   };
   for (auto& each : cases) {
     for (auto value : each.bad) {
@@ -96,6 +100,15 @@ TEST(Options, EveryFlagRefusesWhatIsOutOfItsRange) {
       accepted({"--triedir=/t", text.c_str()});
     }
   }
+}
+
+TEST(Options, AReadyDescriptorMustBeOpen) {
+  const int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+  ASSERT_GE(fd, 3);
+  const std::string flag = "--ready-fd=" + std::to_string(fd);
+  EXPECT_EQ(KJ_ASSERT_NONNULL(accepted({"--triedir=/t", flag.c_str()}).readyFd), fd);
+  close(fd);
+  refused({"--triedir=/t", flag.c_str()});
 }
 
 TEST(Options, AllProblemsAreNamedAtOnce) {

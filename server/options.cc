@@ -217,7 +217,7 @@ Options check(Checker& check, const Texts& texts) {
   options.shutdownSeconds = check.number("--shutdown-timeout", texts.shutdownSeconds, 0, 3600);
   options.logLevel = parseLogLevel(check, texts.logLevel);
   if (!texts.readyFd.empty()) {
-    const int fd = check.number("--ready-fd", texts.readyFd, 1, 1 << 20);
+    const int fd = check.number("--ready-fd", texts.readyFd, 3, 1 << 20);
     if (fcntl(fd, F_GETFD) < 0) check.problem("--ready-fd ", fd, " is not an open descriptor");
     options.readyFd = fd;
   }
@@ -275,6 +275,9 @@ kj::OneOf<Options, Exit> parseOptions(kj::ArrayPtr<const char* const> arguments)
   } catch (const CLI::ParseError& error) {  // CLI11 reports by exceptions only.
     return Exit{2, kj::str("error: ", error.what(), "\nRun ledgerd --help for the flags.\n")};
   }
+
+  // The directory's name stands before file names in messages.
+  while (texts.triedir.size() > 1 && texts.triedir.back() == '/') texts.triedir.pop_back();
 
   Checker checker;
   auto options = check(checker, texts);

@@ -80,21 +80,19 @@ public:
                                                     options.sharedMemoryBytes)),
         ledger(Ledger::open(kj::newInMemoryDirectory(kj::nullClock()), "test",
                             kj::atomicAddRef(*memory), LedgerOptions())),
-        workers(options.workers, options.queueLength),
         retired(kj::atomicRefcounted<shm::RetiredArenas>()),
         host{.ledger = *ledger,
-             .workers = workers,
              .memory = *memory,
              .sharedMemory = *sharedMemory,
              .retiredArenas = *retired,
              .limits = options.limits,
-             .start = kj::systemPreciseMonotonicClock().now()},
+             .start = kj::systemPreciseMonotonicClock().now(),
+             .workers = Workers(options.workers, options.queueLength)},
         io(kj::setupAsyncIo()),
         connections(kj::heap<Connections>(host, calls, io.provider->getTimer())) {}
 
   kj::Own<const shm::MemoryBudget> memory, sharedMemory;
   kj::Own<Ledger> ledger;
-  Workers workers;
   kj::Own<const shm::RetiredArenas> retired;
   const Host host;
   kj::AsyncIoContext io;
