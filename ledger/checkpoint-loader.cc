@@ -33,6 +33,11 @@ CheckpointLoader::~CheckpointLoader() noexcept(false) {
 }
 
 void CheckpointLoader::begin(kj::ArrayPtr<const uint64_t> nodesPerPart, uint64_t trieCount) {
+  uint64_t bytes = trieCount * sizeof(Trie);
+  for (auto count : nodesPerPart) bytes += (count + 1) * sizeof(NodeRef);
+  auto reserved = store->budget->reserve(bytes);
+  if (reserved.is<shm::Shortage>()) outOfMemory(reserved.get<shm::Shortage>());
+  reservation = kj::mv(reserved.get<shm::Reservation>());
   parts = KJ_MAP(count, nodesPerPart) {
     return Part{kj::heapArray<NodeRef>(count + 1), {}};
   };

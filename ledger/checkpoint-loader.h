@@ -43,6 +43,7 @@ private:
   NodeRef adopt(ChildRef child) const;
 
   kj::Own<const Store> store;
+  shm::Reservation reservation;  // Of the lists of nodes.
   kj::Array<Part> parts;
   kj::Vector<kj::Own<const Trie>> tries;
 };

@@ -2,8 +2,14 @@
 #include "ledger/forest.h"
 
 #include <kj/debug.h>
+#include <kj/encoding.h>
 
 namespace ledger {
+
+Error unknownState(const RootHash& state) {
+  return makeError(Code::NOT_FOUND, Reason::UNKNOWN_STATE, "trie with the given rootHash ",
+                   kj::encodeHex(state.ptr()), " not found");
+}
 
 Forest::Forest(uint32_t capacity) : capacity(capacity) {
   KJ_REQUIRE(capacity > 0, "a forest holds at least one trie");
@@ -38,10 +44,15 @@ kj::Maybe<kj::Own<const Trie>> Forest::find(const RootHash& root) const {
   return kj::atomicAddRef(*lock->order[found->second - lock->evicted]);
 }
 
-kj::Maybe<uint32_t> Forest::lifetime(const RootHash& root) const {
+bool Forest::contains(const RootHash& root) const {
+  return state.lockShared()->index.count(root) > 0;
+}
+
+kj::Maybe<uint32_t> Forest::lifetime(const Trie& trie) const {
   auto lock = state.lockShared();
-  auto found = lock->index.find(root);
+  auto found = lock->index.find(trie.rootHash());
   if (found == lock->index.end()) return nullptr;
+  if (lock->order[found->second - lock->evicted].get() != &trie) return nullptr;
   return uint32_t(capacity - lock->order.size() + (found->second - lock->evicted));
 }
 

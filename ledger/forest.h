@@ -5,6 +5,7 @@
 // First in, first out: reading a trie does not refresh it, and adding a root that is already there
 // changes nothing. That is flow-go's order, and a replayed log must arrive at the same forest.
 
+#include "ledger/error.h"
 #include "ledger/model.h"
 #include "ledger/trie/trie.h"
 
@@ -15,6 +16,9 @@
 #include <unordered_map>
 
 namespace ledger {
+
+// The refusal of whoever looks for a trie in vain, in flow-go's words.
+Error unknownState(const RootHash& state);
 
 // Thread: every method is const and may be called from any thread. Eviction gives a trie's nodes
 // back on the thread that adds, unless a reader still holds the trie.
@@ -29,8 +33,10 @@ public:
   // Null: never added, or evicted.
   kj::Maybe<kj::Own<const Trie>> find(const RootHash& root) const;
 
-  // How many more new tries can be added before `root` is evicted. Null: it is not here.
-  kj::Maybe<uint32_t> lifetime(const RootHash& root) const;
+  bool contains(const RootHash& root) const;
+
+  // How many more new tries can be added before this very trie is evicted. Null: it is not here.
+  kj::Maybe<uint32_t> lifetime(const Trie& trie) const;
 
   uint32_t size() const;
   kj::Array<RootHash> roots() const;             // Oldest first.

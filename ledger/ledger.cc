@@ -13,7 +13,6 @@
 #include "ledger/wal/crc32c.h"
 
 #include <kj/debug.h>
-#include <kj/encoding.h>
 
 namespace ledger {
 
@@ -21,21 +20,15 @@ namespace {
 
 constexpr size_t REMEMBERED_SETS = 1024;
 
-// Private memory that an update takes besides its record: paths, payloads, plan and hash jobs.
-constexpr uint64_t WORKING_BYTES_PER_REGISTER = 512;
-
-Error unknownState(const RootHash& state) {
-  return makeError(Code::NOT_FOUND, Reason::UNKNOWN_STATE, "trie with the given rootHash ",
-                   kj::encodeHex(state.ptr()), " not found");
-}
+// Private memory of an update before it is planned: paths, payloads, their order.
+constexpr uint64_t UPDATE_BYTES_PER_REGISTER = 160;
 
 Error cancelled() {
   return makeError(Code::CANCELLED, Reason::CANCELLED, "the call was cancelled");
 }
 
-Error outOfMemory(const shm::Shortage& shortage) {
-  return makeError(Code::RESOURCE_EXHAUSTED, Reason::OUT_OF_MEMORY, "the update ",
-                   shortage.describe());
+Error outOfMemory(kj::StringPtr what, const shm::Shortage& shortage) {
+  return makeError(Code::RESOURCE_EXHAUSTED, Reason::OUT_OF_MEMORY, what, " ", shortage.describe());
 }
 
 // Null: all of them are well-formed and not too large.
@@ -108,7 +101,7 @@ RootHash Ledger::initialState() const {
 }
 
 bool Ledger::hasState(const RootHash& state) const {
-  return impl->forest->lifetime(state) != nullptr;
+  return impl->forest->contains(state);
 }
 
 uint64_t Ledger::stateCount() const {
@@ -148,8 +141,14 @@ Result<Values> Ledger::get(const RootHash& state, kj::ArrayPtr<const EncodedKey>
   KJ_IF_MAYBE (error, check(keys)) {
     return kj::mv(*error);
   }
-  Values result{{}, kj::heapArray<Value>(keys.size()), 0};
+  Values result{{}, nullptr, 0, {}};
   if (keys.size() == 0) return kj::mv(result);
+  auto reserved = impl->budget->reserve(keys.size() * (sizeof(Value) + sizeof(Path)));
+  KJ_IF_MAYBE (shortage, reserved.tryGet<shm::Shortage>()) {
+    return outOfMemory("the query", *shortage);
+  }
+  result.views = kj::mv(reserved.get<shm::Reservation>());
+  result.values = kj::heapArray<Value>(keys.size());
   KJ_IF_MAYBE (trie, impl->forest->find(state)) {
     result.trie = kj::mv(*trie);
   } else {
@@ -165,7 +164,7 @@ Result<Values> Ledger::get(const RootHash& state, kj::ArrayPtr<const EncodedKey>
 }
 
 Result<BatchProof> Ledger::prove(const RootHash& state, kj::ArrayPtr<const EncodedKey> keys,
-                                 const Stop& stop) const {
+                                 const Stop& stop, uint64_t maxEncodedSize) const {
   KJ_IF_MAYBE (error, check(keys)) {
     return kj::mv(*error);
   }
@@ -173,7 +172,11 @@ Result<BatchProof> Ledger::prove(const RootHash& state, kj::ArrayPtr<const Encod
     return ledger::prove(*Trie::empty(kj::atomicAddRef(*impl->store)), nullptr, stop);
   }
   KJ_IF_MAYBE (trie, impl->forest->find(state)) {
-    return ledger::prove(**trie, hashPaths(keys), stop);
+    auto reserved = impl->budget->reserve(keys.size() * sizeof(Path));
+    KJ_IF_MAYBE (shortage, reserved.tryGet<shm::Shortage>()) {
+      return outOfMemory("the query", *shortage);
+    }
+    return ledger::prove(**trie, hashPaths(keys), stop, maxEncodedSize);
   }
   auto error = unknownState(state);
   error.message = kj::str("could not get proofs: ", error.message);
@@ -198,7 +201,7 @@ Result<RootHash> Ledger::set(const RootHash& state, kj::ArrayPtr<const EncodedKe
     }
   }
   KJ_IF_MAYBE (setId, id) {
-    return impl->recentSets.run(*setId, fingerprint(state, keys, values),
+    return impl->recentSets.run(*setId, fingerprint(state, keys, values), stop,
                                 [&]() { return impl->apply(state, keys, values, stop); });
   }
   return impl->apply(state, keys, values, stop);
@@ -208,58 +211,53 @@ Result<RootHash> Ledger::Impl::apply(const RootHash& state, kj::ArrayPtr<const E
                                      kj::ArrayPtr<const Value> values, const Stop& stop) const {
   // Everything that may be refused comes first; admit() is the commit point.
   shm::Reservation working;
-  KJ_SWITCH_ONEOF(budget->reserve(keys.size() * WORKING_BYTES_PER_REGISTER)) {
-    KJ_CASE_ONEOF(shortage, shm::Shortage) {
-      return outOfMemory(shortage);
+  auto reserve = [&](uint64_t bytes) -> kj::Maybe<Error> {
+    auto reserved = budget->reserve(bytes);
+    KJ_IF_MAYBE (shortage, reserved.tryGet<shm::Shortage>()) {
+      return outOfMemory("the update", *shortage);
     }
-    KJ_CASE_ONEOF(reservation, shm::Reservation) {
-      working = kj::mv(reservation);
-    }
-  }
+    working.merge(kj::mv(reserved.get<shm::Reservation>()));
+    return nullptr;
+  };
+  KJ_IF_MAYBE (error, reserve(keys.size() * UPDATE_BYTES_PER_REGISTER)) return kj::mv(*error);
   auto paths = hashPaths(keys);
   auto payloads = kj::heapArray<Payload>(keys.size());
   for (size_t i = 0; i < payloads.size(); ++i) payloads[i] = {storedForm(keys[i]), values[i]};
 
-  kj::Array<kj::byte> record;
-  KJ_SWITCH_ONEOF(walRecordSize({state, paths, payloads})) {
-    KJ_CASE_ONEOF(error, Error) {
+  auto recordSize = walRecordSize({state, paths, payloads});
+  if (recordSize.is<Error>()) return kj::mv(recordSize.get<Error>());
+  // Twice: the log lays its group out in a buffer of its own.
+  KJ_IF_MAYBE (error, reserve(2 * recordSize.get<uint64_t>())) return kj::mv(*error);
+  auto encoded = kj::heapArray<kj::byte>(recordSize.get<uint64_t>());
+  encodeWalRecord({state, paths, payloads}, encoded);
+  kj::Array<const kj::byte> record = kj::mv(encoded);
+
+  for (;;) {
+    auto parent = forest->find(state);
+    if (parent == nullptr) {
+      auto error = unknownState(state);
+      error.message = kj::str("cannot update state: ", error.message);
       return kj::mv(error);
     }
-    KJ_CASE_ONEOF(size, uint64_t) {
-      KJ_SWITCH_ONEOF(budget->reserve(size)) {
-        KJ_CASE_ONEOF(shortage, shm::Shortage) {
-          return outOfMemory(shortage);
-        }
-        KJ_CASE_ONEOF(reservation, shm::Reservation) {
-          working.merge(kj::mv(reservation));
-        }
-      }
-      record = kj::heapArray<kj::byte>(size);
+    auto& trie = *KJ_ASSERT_NONNULL(parent);
+    TrieUpdater updater(kj::atomicAddRef(trie));
+    if (!updater.plan(paths, payloads, stop)) return cancelled();
+    KJ_IF_MAYBE (error, reserve(updater.workingBytes())) return kj::mv(*error);
+    KJ_IF_MAYBE (shortage, updater.reserve()) return outOfMemory("the update", *shortage);
+
+    auto place = sequencer.admit(trie, kj::mv(record), stop);
+    KJ_IF_MAYBE (error, place.tryGet<Error>()) {
+      if (error->reason == Reason::UNKNOWN_STATE) continue;  // Evicted; perhaps built again since.
+      return kj::mv(*error);
     }
+    // The record is on its way to the disk while the trie is hashed.
+    auto updated = updater.build();
+    auto newState = updated->rootHash();
+    KJ_IF_MAYBE (error, sequencer.publish(place.get<Sequencer::Place>(), kj::mv(updated))) {
+      return kj::mv(*error);
+    }
+    return newState;
   }
-
-  auto parent = forest->find(state);
-  if (parent == nullptr) {
-    auto error = unknownState(state);
-    error.message = kj::str("cannot update state: ", error.message);
-    return kj::mv(error);
-  }
-  TrieUpdater updater(kj::mv(KJ_ASSERT_NONNULL(parent)));
-  if (!updater.plan(paths, payloads, stop)) return cancelled();
-  KJ_IF_MAYBE (shortage, updater.reserve()) {
-    return outOfMemory(*shortage);
-  }
-  encodeWalRecord({state, paths, payloads}, record);
-
-  auto place = sequencer.admit(state, kj::mv(record), stop);
-  if (place.is<Error>()) return kj::mv(place.get<Error>());
-  // The record is on its way to the disk while the trie is hashed.
-  auto trie = updater.build();
-  auto newState = trie->rootHash();
-  KJ_IF_MAYBE (error, sequencer.publish(place.get<Sequencer::Place>(), kj::mv(trie))) {
-    return kj::mv(*error);
-  }
-  return newState;
 }
 
 LedgerStats Ledger::stats() const {

@@ -21,7 +21,7 @@
 
 namespace ledger {
 
-// How far a start has come. Reported from the opening thread, a few times a second.
+// How far a start has come. Reported from the opening thread, about once a MiB.
 struct Progress {
   enum class Phase { CHECKPOINT, REPLAY } phase;
   uint64_t done;   // Bytes.
@@ -41,6 +41,7 @@ struct Values {
   kj::Own<const Trie> trie;
   kj::Array<Value> values;  // In the order of the keys; unallocated registers are empty.
   uint64_t bytes;           // Sum of the values' lengths.
+  shm::Reservation views;   // Of the array of values.
 };
 
 struct LedgerStats {
@@ -78,14 +79,16 @@ public:
   // One register, in a few microseconds. The bytes live as long as `trie`.
   static Result<Value> getSingleValue(const Trie& trie, EncodedKey key);
 
-  // Empty in, empty out, whatever the state. Errors: UNKNOWN_STATE, BAD_KEY, CANCELLED.
+  // Empty in, empty out, whatever the state. Errors: UNKNOWN_STATE, BAD_KEY, OUT_OF_MEMORY,
+  // CANCELLED.
   Result<Values> get(const RootHash& state, kj::ArrayPtr<const EncodedKey> keys,
                      const Stop& stop) const;
 
   // A batch proof, sized and ready to be encoded. Empty in: a proof of nothing, whatever the state.
-  // Errors: UNKNOWN_STATE, BAD_KEY, PROOF_TOO_DEEP, CANCELLED.
+  // Errors: UNKNOWN_STATE, BAD_KEY, PROOF_TOO_DEEP, TOO_LARGE (over `maxEncodedSize` bytes),
+  // OUT_OF_MEMORY, CANCELLED.
   Result<BatchProof> prove(const RootHash& state, kj::ArrayPtr<const EncodedKey> keys,
-                           const Stop& stop) const;
+                           const Stop& stop, uint64_t maxEncodedSize = UNLIMITED_PROOF) const;
 
   // Applies one update and returns the new state once it is durable and published. The bytes of
   // `keys` and `values` must not change during the call. No keys: `state`, unchecked. `stop` is

@@ -58,7 +58,7 @@ using Value = kj::ArrayPtr<const kj::byte>;
 
 // The most bytes that one value, or one encoded key, may have. Checked by whoever takes them in.
 constexpr uint64_t MAX_VALUE_SIZE = uint64_t(1) << 30;
-constexpr uint64_t MAX_KEY_SIZE = uint64_t(1) << 30;
+constexpr uint64_t MAX_KEY_SIZE = (uint64_t(1) << 30) - 1;
 
 struct Payload {
   EncodedKey key;

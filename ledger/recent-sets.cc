@@ -2,30 +2,42 @@
 #include "ledger/recent-sets.h"
 
 #include <kj/debug.h>
+#include <kj/time.h>
 
 namespace ledger {
 
-Result<RootHash> RecentSets::run(const SetId& id, const Hash& fingerprint,
+// How often a waiting call looks whether anybody still waits for it.
+constexpr kj::Duration STOP_INTERVAL = 20 * kj::MILLISECONDS;
+
+Result<RootHash> RecentSets::run(const SetId& id, const Hash& fingerprint, const Stop& stop,
                                  kj::Function<Result<RootHash>()> set) const {
-  // Waits while the id is in flight; null: this call is to execute it.
-  auto earlier = state.when(
-      [&](const State& state) {
-        auto found = state.entries.find(id);
-        return found == state.entries.end() || found->second.result != nullptr ||
-               found->second.fingerprint != fingerprint;
-      },
-      [&](State& state) -> kj::Maybe<Result<RootHash>> {
-        auto [entry, isNew] = state.entries.try_emplace(id, Entry{fingerprint, nullptr});
-        if (isNew) return nullptr;
-        if (entry->second.fingerprint != fingerprint) {
-          return Result<RootHash>(
-              makeError(Code::INVALID_ARGUMENT, Reason::SET_ID_REUSED,
-                        "the set id was used a short while ago for another request"));
-        }
-        return Result<RootHash>(KJ_ASSERT_NONNULL(entry->second.result));
-      });
-  KJ_IF_MAYBE (result, earlier) {
-    return kj::mv(*result);
+  for (bool waiting = true; waiting;) {
+    auto decided = state.when(
+        [&](const State& state) {
+          auto found = state.entries.find(id);
+          return found == state.entries.end() || found->second.result != nullptr ||
+                 found->second.fingerprint != fingerprint;
+        },
+        [&](State& state) -> kj::Maybe<Result<RootHash>> {
+          auto [entry, isNew] = state.entries.try_emplace(id, Entry{fingerprint, nullptr});
+          if (isNew) {
+            waiting = false;  // This call is to execute it.
+            return nullptr;
+          }
+          if (entry->second.fingerprint != fingerprint) {
+            return Result<RootHash>(
+                makeError(Code::INVALID_ARGUMENT, Reason::SET_ID_REUSED,
+                          "the set id was used a short while ago for another request"));
+          }
+          KJ_IF_MAYBE (result, entry->second.result) return Result<RootHash>(*result);
+          if (stop.requested()) {
+            return Result<RootHash>(
+                makeError(Code::CANCELLED, Reason::CANCELLED, "the call was cancelled"));
+          }
+          return nullptr;
+        },
+        STOP_INTERVAL);
+    KJ_IF_MAYBE (result, decided) return kj::mv(*result);
   }
 
   // If `set` throws, the id must not stay in flight.

@@ -8,6 +8,7 @@
 
 #include "ledger/error.h"
 #include "ledger/model.h"
+#include "ledger/stop.h"
 
 #include <kj/function.h>
 #include <kj/mutex.h>
@@ -29,7 +30,8 @@ public:
 
   // Executes `set`, or waits for and returns the result of the same Set. `fingerprint` tells the
   // request from others. Error: SET_ID_REUSED if it differs from that of the id's first Set.
-  Result<RootHash> run(const SetId& id, const Hash& fingerprint,
+  // CANCELLED if `stop` is requested while it waits.
+  Result<RootHash> run(const SetId& id, const Hash& fingerprint, const Stop& stop,
                        kj::Function<Result<RootHash>()> set) const;
 
 private:

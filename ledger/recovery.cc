@@ -20,6 +20,8 @@ namespace {
       kj::Exception(kj::Exception::Type::FAILED, __FILE__, __LINE__, kj::mv(message)));
 }
 
+constexpr uint64_t PROGRESS_STEP = uint64_t(1) << 20;  // Bytes.
+
 class Recovery {
 public:
   Recovery(const kj::Directory& directory, kj::StringPtr name, const Store& store,
@@ -101,15 +103,19 @@ private:
       if (segment.number >= from) replayed.add(segment);
     }
     WalReader reader(directory, replayed);
-    auto total = reader.bytesTotal();
+    const auto total = reader.bytesTotal();
+    uint64_t reported = 0;
     for (;;) {
       KJ_IF_MAYBE (record, reader.next()) {
         apply(forest, *record);
-        options.progress({Progress::Phase::REPLAY, reader.bytesDone(), total});
       } else {
         break;
       }
+      if (reader.bytesDone() - reported < PROGRESS_STEP) continue;
+      reported = reader.bytesDone();
+      options.progress({Progress::Phase::REPLAY, reported, total});
     }
+    options.progress({Progress::Phase::REPLAY, reader.bytesDone(), total});
     KJ_IF_MAYBE (damage, reader.damage()) {
       KJ_IF_MAYBE (error, refuseUnlessTorn(directory, segments, *damage)) {
         refuse(kj::str(name, ": ", error->message));
@@ -138,7 +144,13 @@ private:
   void apply(Forest& forest, const WalRecord& record, DecodedTrieUpdate& update) {
     auto parent = forest.find(update.root);
     KJ_IF_MAYBE (trie, parent) {
-      for (auto& payload : update.payloads) payload.key = storedForm(payload.key);
+      for (auto& payload : update.payloads) {
+        if (payload.key.size() > MAX_KEY_SIZE || payload.value.size() > MAX_VALUE_SIZE) {
+          refuse(kj::str(place(record), ": a key of ", payload.key.size(), " and a value of ",
+                         payload.value.size(), " bytes: more than a ledger holds"));
+        }
+        payload.key = storedForm(payload.key);
+      }
       TrieUpdater updater(kj::mv(*trie));
       updater.plan(update.paths, update.payloads, Stop::never());
       KJ_IF_MAYBE (shortage, updater.reserve()) {

@@ -2,7 +2,6 @@
 #include "ledger/sequencer.h"
 
 #include <kj/debug.h>
-#include <kj/encoding.h>
 #include <kj/vector.h>
 
 namespace ledger {
@@ -17,7 +16,7 @@ Sequencer::~Sequencer() noexcept(false) {
   state.lockExclusive()->stopping = true;
 }
 
-Result<Sequencer::Place> Sequencer::admit(const RootHash& parent, kj::Array<const kj::byte> record,
+Result<Sequencer::Place> Sequencer::admit(const Trie& parent, kj::Array<const kj::byte>&& record,
                                           const Stop& stop) const {
   // With fewer than this many unpublished Sets before it, the parent is safe.
   size_t safe = ~size_t(0);
@@ -35,9 +34,7 @@ Result<Sequencer::Place> Sequencer::admit(const RootHash& parent, kj::Array<cons
               return nullptr;
             }
           } else {
-            return Result<Place>(makeError(Code::NOT_FOUND, Reason::UNKNOWN_STATE,
-                                           "trie with the given rootHash ",
-                                           kj::encodeHex(parent.ptr()), " not found"));
+            return Result<Place>(unknownState(parent.rootHash()));
           }
           if (stop.requested()) {
             return Result<Place>(
@@ -67,9 +64,8 @@ kj::Maybe<Error> Sequencer::publish(Place place, kj::Own<const Trie> trie) const
         return nullptr;
       });
   // Its turn lasts until `first` moves on, so this needs no lock: evicting a trie takes a while.
-  if (failure == nullptr) {
-    forest.add(kj::mv(trie));
-  }
+  // If it failed, the forest would miss a state that is in the log: then the process ends.
+  if (failure == nullptr) [&]() noexcept { forest.add(kj::mv(trie)); }();
   {
     auto lock = state.lockExclusive();
     lock->unpublished.pop_front();
@@ -136,6 +132,8 @@ kj::Maybe<kj::String> Sequencer::write(WalWriter& writer, kj::ArrayPtr<Entry* co
                  for (auto* entry : group) writer.append(entry->record);
                  writer.commit();
                })) {
+    // What append() laid out before it failed must not go with the next group.
+    if (!writer.isPoisoned()) writer.discard();
     KJ_LOG(ERROR, "the log refused a group of records", group.size(), *exception);
     return kj::str(exception->getDescription());
   }

@@ -37,9 +37,10 @@ public:
   using Place = uint64_t;
 
   // Puts `record`, an update of `parent`, in the log's queue. May wait for earlier Sets if the
-  // parent is about to be evicted. Errors: UNKNOWN_STATE, CANCELLED, SHUTTING_DOWN: then nothing is
-  // logged.
-  Result<Place> admit(const RootHash& parent, kj::Array<const kj::byte> record,
+  // parent is about to be evicted. Errors: CANCELLED, SHUTTING_DOWN, and UNKNOWN_STATE if the
+  // forest does not hold this very trie any more (it may hold another one of the same state, built
+  // since). Then nothing is logged, and `record` is untouched.
+  Result<Place> admit(const Trie& parent, kj::Array<const kj::byte>&& record,
                       const Stop& stop) const;
 
   // Waits until the record is durable and every earlier Set is published, then adds the trie to the

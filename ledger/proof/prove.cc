@@ -55,6 +55,7 @@ struct BatchProof::Plan final : public kj::AtomicRefcounted {
   explicit Plan(kj::Own<const Trie> trie) : trie(kj::mv(trie)) {}
 
   kj::Own<const Trie> trie;
+  shm::Reservation reservation;     // Of what follows, and of the planner's own lists.
   kj::Vector<PlannedProof> proofs;  // Ascending by path.
   kj::Vector<Sibling> siblings;
   kj::Vector<Hash> computed;
@@ -67,10 +68,14 @@ namespace {
 // Descends a trie as if every absent path that is asked for were in it with an empty value.
 class Planner {
 public:
-  Planner(BatchProof::Plan& plan, const Stop& stop)
-      : plan(plan), store(plan.trie->store()), stop(stop) {}
+  Planner(BatchProof::Plan& plan, const Stop& stop, uint64_t maxEncodedSize)
+      : plan(plan), store(plan.trie->store()), stop(stop), maxEncodedSize(maxEncodedSize) {}
 
   kj::Maybe<Error> run(kj::ArrayPtr<const Path> paths) {
+    KJ_IF_MAYBE (error,
+                 charge(paths.size() * (sizeof(Path) + 2 * sizeof(Query) + sizeof(PlannedProof)))) {
+      return kj::mv(*error);
+    }
     sorted = kj::heapArray<Path>(paths);
     std::sort(sorted.begin(), sorted.end());
     for (const auto& path : sorted) {
@@ -105,6 +110,20 @@ private:
 
   static Error cancelled() {
     return makeError(Code::CANCELLED, Reason::CANCELLED, "the call was cancelled");
+  }
+
+  // Asks the budget for private memory, a MiB at a time.
+  kj::Maybe<Error> charge(uint64_t bytes) {
+    charged += bytes;
+    if (charged <= plan.reservation.size()) return nullptr;
+    auto reserved =
+        store.budget->reserve(std::max(charged - plan.reservation.size(), uint64_t(1) << 20));
+    KJ_IF_MAYBE (shortage, reserved.tryGet<shm::Shortage>()) {
+      return makeError(Code::RESOURCE_EXHAUSTED, Reason::OUT_OF_MEMORY, "the proof ",
+                       shortage->describe());
+    }
+    plan.reservation.merge(kj::mv(reserved.get<shm::Reservation>()));
+    return nullptr;
   }
 
   uint32_t absentIn(uint32_t begin, uint32_t end) const {
@@ -187,6 +206,7 @@ private:
     bool flagged = true;
     if (carriedBeside != nullptr && carriedBeside->valueLength > 0) {
       above.add(Above{TRIE_HEIGHT - height, {{}, uint32_t(plan.computed.size())}});
+      KJ_IF_MAYBE (error, charge(COMPUTED_BYTES)) return kj::mv(*error);
       plan.computed.add();
       computedHeights.add(height - 1);
     } else if (!beside.isNull() && store.nodes.hash(beside) != hash::defaultHash(height - 1)) {
@@ -207,12 +227,17 @@ private:
                        uint8_t(TRIE_HEIGHT - height),
                        queries[query].copies,
                        {}};
+    KJ_IF_MAYBE (error, charge(2 * above.size() * sizeof(Sibling))) return kj::mv(*error);
     for (const auto& step : above) {
       proof.flags[step.depth / 8] |= 0x80 >> step.depth % 8;
       plan.siblings.add(step.sibling);
     }
     plan.count += proof.copies;
     plan.encodedSize += (PROOF_LENGTH_SIZE + sizeOf(proof)) * proof.copies;
+    if (plan.encodedSize > maxEncodedSize) {
+      return makeError(Code::RESOURCE_EXHAUSTED, Reason::TOO_LARGE, "the proof has more than ",
+                       maxEncodedSize, " bytes, the most that may be answered");
+    }
     plan.proofs.add(proof);
     return nullptr;
   }
@@ -257,9 +282,14 @@ private:
     Sibling sibling;
   };
 
+  // Private memory for one hash of a pushed leaf, in all lists, which double as they grow.
+  static constexpr uint64_t COMPUTED_BYTES = 2 * (sizeof(Hash) + 2) + sizeof(Hash) + 2 + 4;
+
   BatchProof::Plan& plan;
   const Store& store;
   const Stop& stop;
+  const uint64_t maxEncodedSize;
+  uint64_t charged = 0;  // Bytes; at most what plan.reservation holds.
   kj::Array<Path> sorted;
   kj::Vector<Query> queries;
   uint32_t absentBefore = 0;
@@ -288,33 +318,34 @@ void BatchProof::encode(kj::ArrayPtr<kj::byte> out) const {
   writePrefix(writer, 0, EntityType::TRIE_BATCH_PROOF);
   writer.u32(plan->count);
   for (const auto& proof : plan->proofs) {
-    // encodeProof() wants its interims in one piece; these lie in as many nodes.
+    TrieProof full;
+    full.steps = proof.steps;
+    full.flags = kj::arrayPtr(proof.flags.data(), FLAG_BYTES);
+    full.path = proof.path;
+    full.payload = proof.content();
+    // They lie in as many nodes.
+    kj::byte interims[MAX_STEPS * Interims::ENCODED_SIZE];
+    ByteWriter gathered(interims);
+    for (uint32_t i = 0; i < proof.siblingCount; ++i) {
+      const auto& sibling = plan->siblings[proof.firstSibling + i];
+      gathered.u16(Hash::SIZE);
+      gathered.bytes(
+          (sibling.node.isNull() ? plan->computed[sibling.computed] : nodes.hash(sibling.node))
+              .ptr());
+    }
+    full.interims = Interims(kj::arrayPtr(interims, sizeof(interims) - gathered.remaining()));
     for (uint32_t copy = 0; copy < proof.copies; ++copy) {
       writer.u64(sizeOf(proof));
-      writer.u8(0x80);  // Every proof is one of inclusion.
-      writer.u8(proof.steps);
-      writer.u8(FLAG_BYTES);
-      writer.bytes(kj::arrayPtr(proof.flags.data(), FLAG_BYTES));
-      writer.u16(Path::SIZE);
-      writer.bytes(proof.path.ptr());
-      writer.u64(ledger::encodedSize(proof.content(), PayloadLayout::V0));
-      encodePayload(writer, proof.content(), PayloadLayout::V0);
-      writer.u8(proof.siblingCount);
-      for (uint32_t i = 0; i < proof.siblingCount; ++i) {
-        const auto& sibling = plan->siblings[proof.firstSibling + i];
-        writer.u16(Hash::SIZE);
-        writer.bytes(
-            (sibling.node.isNull() ? plan->computed[sibling.computed] : nodes.hash(sibling.node))
-                .ptr());
-      }
+      encodeProof(writer, full);
     }
   }
   KJ_ASSERT(writer.remaining() == 0);
 }
 
-Result<BatchProof> prove(const Trie& trie, kj::ArrayPtr<const Path> paths, const Stop& stop) {
+Result<BatchProof> prove(const Trie& trie, kj::ArrayPtr<const Path> paths, const Stop& stop,
+                         uint64_t maxEncodedSize) {
   auto plan = kj::atomicRefcounted<BatchProof::Plan>(kj::atomicAddRef(trie));
-  Planner planner(*plan, stop);
+  Planner planner(*plan, stop, maxEncodedSize);
   KJ_IF_MAYBE (error, planner.run(paths)) {
     return kj::mv(*error);
   }

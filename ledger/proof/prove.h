@@ -19,6 +19,8 @@
 
 namespace ledger {
 
+constexpr uint64_t UNLIMITED_PROOF = ~uint64_t(0);
+
 // A batch proof that is ready to be encoded. Holds its trie.
 // Thread: const methods from any thread.
 class BatchProof {
@@ -40,8 +42,10 @@ private:
   kj::Own<const Plan> plan;
 };
 
-// One proof for each of `paths`, duplicates included, in ascending order of path.
-// Errors: PROOF_TOO_DEEP, CANCELLED.
-Result<BatchProof> prove(const Trie& trie, kj::ArrayPtr<const Path> paths, const Stop& stop);
+// One proof for each of `paths`, duplicates included, in ascending order of path. The plan's memory
+// is counted against the budget of the trie's store as long as the proof lives. `maxEncodedSize` is
+// in bytes. Errors: PROOF_TOO_DEEP, TOO_LARGE, OUT_OF_MEMORY, CANCELLED.
+Result<BatchProof> prove(const Trie& trie, kj::ArrayPtr<const Path> paths, const Stop& stop,
+                         uint64_t maxEncodedSize = UNLIMITED_PROOF);
 
 }  // namespace ledger

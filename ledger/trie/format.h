@@ -110,6 +110,7 @@ struct PayloadHeader {
   uint32_t keyLength() const { return keyWord & ~(NO_PAYLOAD | HAS_CHAIN); }
 };
 static_assert(sizeof(PayloadHeader) == 72);
+static_assert(MAX_KEY_SIZE < PayloadHeader::HAS_CHAIN, "a key's length leaves the flags alone");
 
 // Low enough that next to no leaf stands below it (depth 40: one register in 2^40), high enough
 // that the way from it to a usual leaf is short.

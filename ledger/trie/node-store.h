@@ -75,8 +75,8 @@ private:
   kj::Own<const shm::MemoryBudget> budget;
   const SegmentSizes sizes;
   std::array<std::atomic<kj::byte*>, SlotTable::GROUPS> bases{};
+  shm::Reservation reservation;  // Given back after the segments.
   kj::Vector<Segment> segments;
-  shm::Reservation reservation;
   std::atomic<uint64_t> committed{0};
   SlotTable table;
 };

@@ -54,26 +54,65 @@ kj::Maybe<shm::Shortage> PayloadStore::allocate(kj::ArrayPtr<const Lengths> leng
                                                 kj::ArrayPtr<PayloadHandle> out) const {
   KJ_REQUIRE(lengths.size() == out.size());
   if (out.size() == 0) return nullptr;
-  auto numbers = kj::heapArray<uint64_t>(out.size());
-  KJ_IF_MAYBE (shortage, counters.allocate(numbers)) {
-    return kj::mv(*shortage);
+  kj::Vector<Segment> own;  // Of the large records, in their order.
+  for (auto length : lengths) {
+    KJ_REQUIRE(length.key <= MAX_KEY_SIZE && length.value <= MAX_VALUE_SIZE,
+               "a key or value is too large", length.key, length.value);
+    if (spaceFor(length) < ownSegmentFrom()) continue;
+    KJ_IF_MAYBE (shortage, makeOwn(spaceFor(length), own.add())) return kj::mv(*shortage);
   }
+  auto numbers = kj::heapArray<uint64_t>(out.size());
+  KJ_IF_MAYBE (shortage, counters.allocate(numbers)) return kj::mv(*shortage);
 
+  size_t taken = 0;
+  kj::Vector<Segment> removed;  // Destroyed after the lock is given back.
   auto lock = state.lockExclusive();
-  for (size_t i = 0; i < out.size(); ++i) {
-    auto space = spaceFor(lengths[i]);
-    KJ_IF_MAYBE (shortage, take(*lock, space, out[i].ref)) {
-      for (size_t j = 0; j < i; ++j) giveBack(*lock, out[j].ref, spaceFor(lengths[j]));
-      for (auto number : numbers) KJ_ASSERT(counters.release(number));
-      counters.free(numbers);
-      return kj::mv(*shortage);
+  auto undo = [&]() {
+    for (size_t i = 0; i < taken; ++i) {
+      KJ_IF_MAYBE (segment, giveBack(*lock, out[i].ref, spaceFor(lengths[i]))) {
+        removed.add(kj::mv(*segment));
+      }
     }
-    out[i].counter = numbers[i];
-    auto& header = writeHeader(out[i].ref);
-    header.keyWord = lengths[i].key;
-    header.valueLength = lengths[i].value;
+    for (auto number : numbers) KJ_ASSERT(counters.release(number));
+    counters.free(numbers);
+  };
+  KJ_ON_SCOPE_FAILURE(undo());
+  auto nextOwn = own.begin();
+  for (; taken < out.size(); ++taken) {
+    auto space = spaceFor(lengths[taken]);
+    auto& record = out[taken];
+    if (space >= ownSegmentFrom()) {
+      record.ref = carve(*lock, install(*lock, kj::mv(*nextOwn++)), space);
+    } else {
+      KJ_IF_MAYBE (shortage, take(*lock, space, record.ref)) {
+        undo();
+        return kj::mv(*shortage);
+      }
+    }
+    record.counter = numbers[taken];
+    auto& header = writeHeader(record.ref);
+    header.keyWord = lengths[taken].key;
+    header.valueLength = lengths[taken].value;
   }
   return nullptr;
+}
+
+kj::Maybe<shm::Shortage> PayloadStore::extend(Segment& segment, uint64_t end) const {
+  if (end <= segment.committed) return nullptr;
+  auto target = std::min(segment.memory->size(),
+                         roundUp(std::max(end, segment.committed + sizes.commitStep), PAGE_SIZE));
+  auto more = target - segment.committed;
+  auto reserved = budget->reserve(more);
+  if (reserved.is<shm::Shortage>()) return kj::mv(reserved.get<shm::Shortage>());
+  segment.memory->commit(segment.committed, more, shm::Memfd::Warm::NO);
+  segment.reservation.merge(kj::mv(reserved.get<shm::Reservation>()));
+  segment.committed = target;
+  return nullptr;
+}
+
+kj::Maybe<shm::Shortage> PayloadStore::makeOwn(uint64_t space, Segment& out) const {
+  out.memory = shm::Memfd::create("ledgerd-values", roundUp(HEADER_SPACE + space, PAGE_SIZE));
+  return extend(out, HEADER_SPACE + space);
 }
 
 kj::Maybe<shm::Shortage> PayloadStore::take(State& state, uint64_t space, PayloadRef& out) const {
@@ -88,100 +127,80 @@ kj::Maybe<shm::Shortage> PayloadStore::take(State& state, uint64_t space, Payloa
   KJ_IF_MAYBE (current, state.current) {
     auto& segment = state.segments[*current];
     if (segment.memory->size() - segment.used >= space) {
-      return takeFrom(state, *current, space, out);
+      auto before = segment.committed;
+      KJ_IF_MAYBE (shortage, extend(segment, segment.used + space)) return kj::mv(*shortage);
+      state.committed += segment.committed - before;
+      out = carve(state, *current, space);
+      return nullptr;
     }
   }
-  if (HEADER_SPACE + space > state.nextSize / 4) {
-    return takeFrom(state, openSegment(state, roundUp(HEADER_SPACE + space, PAGE_SIZE)), space,
-                    out);
-  }
-  auto number = openSegment(state, state.nextSize);
+  Segment next;
+  next.shared = true;
+  next.memory = shm::Memfd::create("ledgerd-values", roundUp(state.nextSize, PAGE_SIZE));
+  KJ_IF_MAYBE (shortage, extend(next, HEADER_SPACE + space)) return kj::mv(*shortage);
+  auto number = install(state, kj::mv(next));
   state.nextSize = std::min(state.nextSize * 2, sizes.most);
   auto previous = state.current;
   state.current = number;
-  // Nothing will be added to the previous one: if all it held is gone, so is its use.
+  // Nothing new goes into the previous one: if all it held is gone, so is its use.
   KJ_IF_MAYBE (p, previous) {
-    if (state.segments[*p].live == 0) closeSegment(state, *p);
+    if (state.segments[*p].live == 0) remove(state, *p);
   }
-  return takeFrom(state, number, space, out);
-}
-
-kj::Maybe<shm::Shortage> PayloadStore::takeFrom(State& state, uint32_t number, uint64_t space,
-                                                PayloadRef& out) const {
-  auto& segment = state.segments[number];
-  auto end = segment.used + space;
-  if (end > segment.committed) {
-    auto target = std::min(segment.memory->size(),
-                           roundUp(std::max(end, segment.committed + sizes.commitStep), PAGE_SIZE));
-    auto more = target - segment.committed;
-    kj::Maybe<shm::Shortage> refused;
-    KJ_SWITCH_ONEOF(budget->reserve(more)) {
-      KJ_CASE_ONEOF(shortage, shm::Shortage) {
-        refused = kj::mv(shortage);
-      }
-      KJ_CASE_ONEOF(reserved, shm::Reservation) {
-        segment.memory->commit(segment.committed, more, shm::Memfd::Warm::NO);
-        segment.reservation.merge(kj::mv(reserved));
-      }
-    }
-    if (refused != nullptr) {
-      bool isCurrent = false;
-      KJ_IF_MAYBE (current, state.current) {
-        isCurrent = *current == number;
-      }
-      if (segment.live == 0 && !isCurrent) closeSegment(state, number);
-      return refused;
-    }
-    if (segment.committed == 0) {
-      *reinterpret_cast<SegmentHeader*>(segment.memory->bytes().begin()) = {
-          PAYLOAD_MAGIC, LAYOUT_VERSION, number, segment.memory->size()};
-    }
-    segment.committed = target;
-    state.committed += more;
-  }
-  out = PayloadRef(number, segment.used);
-  segment.used = end;
-  segment.live += space;
-  state.liveBytes += space;
+  out = carve(state, number, space);
   return nullptr;
 }
 
-uint32_t PayloadStore::openSegment(State& state, uint64_t size) const {
+// The next `space` bytes of a segment, which are committed.
+PayloadRef PayloadStore::carve(State& state, uint32_t number, uint64_t space) const {
+  auto& segment = state.segments[number];
+  PayloadRef result(number, segment.used);
+  segment.used += space;
+  segment.live += space;
+  state.liveBytes += space;
+  return result;
+}
+
+uint32_t PayloadStore::install(State& state, Segment segment) const {
   uint32_t number = 0;
   while (number < state.segments.size() && state.segments[number].memory.get() != nullptr) ++number;
   KJ_REQUIRE(number < SEGMENTS, "all value segments are in use", SEGMENTS);
   if (number == state.segments.size()) state.segments.add();
-  auto& segment = state.segments[number];
-  segment.memory = shm::Memfd::create("ledgerd-values", size);
+  auto bytes = segment.memory->bytes();
+  *reinterpret_cast<SegmentHeader*>(bytes.begin()) = {PAYLOAD_MAGIC, LAYOUT_VERSION, number,
+                                                      bytes.size()};
   segment.used = HEADER_SPACE;
-  bases[number].store(segment.memory->bytes().begin(), std::memory_order_release);
+  state.committed += segment.committed;
+  state.segments[number] = kj::mv(segment);
+  // Release; pairs with the acquire in at().
+  bases[number].store(bytes.begin(), std::memory_order_release);
   return number;
 }
 
-void PayloadStore::closeSegment(State& state, uint32_t number) const {
-  for (auto& free : state.free) {
-    auto kept = std::remove_if(free.begin(), free.end(),
-                               [&](PayloadRef ref) { return ref.segment() == number; });
-    free.truncate(kept - free.begin());
-  }
-  state.committed -= state.segments[number].committed;
-  bases[number].store(nullptr, std::memory_order_relaxed);
+PayloadStore::Segment PayloadStore::remove(State& state, uint32_t number) const {
+  auto segment = kj::mv(state.segments[number]);
   state.segments[number] = Segment();
+  bases[number].store(nullptr, std::memory_order_relaxed);
+  state.committed -= segment.committed;
+  if (segment.shared) {
+    for (auto& free : state.free) {
+      auto kept = std::remove_if(free.begin(), free.end(),
+                                 [&](PayloadRef ref) { return ref.segment() == number; });
+      free.truncate(kept - free.begin());
+    }
+  }
+  return segment;
 }
 
-void PayloadStore::giveBack(State& state, PayloadRef ref, uint64_t space) const {
+kj::Maybe<PayloadStore::Segment> PayloadStore::giveBack(State& state, PayloadRef ref,
+                                                        uint64_t space) const {
   auto& segment = state.segments[ref.segment()];
   segment.live -= space;
   state.liveBytes -= space;
   bool isCurrent = false;
-  KJ_IF_MAYBE (current, state.current) {
-    isCurrent = *current == ref.segment();
-  }
-  if (segment.live == 0 && !isCurrent) {
-    closeSegment(state, ref.segment());
-  } else {
-    state.free[classOf(space).number].add(ref);
-  }
+  KJ_IF_MAYBE (current, state.current) isCurrent = *current == ref.segment();
+  if (segment.live == 0 && !isCurrent) return remove(state, ref.segment());
+  state.free[classOf(space).number].add(ref);
+  return nullptr;
 }
 
 void PayloadStore::write(PayloadRef ref, const Path& path, const Payload& payload) const {
@@ -200,7 +219,8 @@ void PayloadStore::release(PayloadHandle record) const {
   if (!counters.release(record.counter)) return;
   const auto& header = *view(record.ref).header;
   auto space = spaceFor({header.keyLength(), header.valueLength});
-  giveBack(*state.lockExclusive(), record.ref, space);
+  // Outlives the lock.
+  auto removed = giveBack(*state.lockExclusive(), record.ref, space);
   counters.free(kj::arrayPtr(&record.counter, 1));
 }
 

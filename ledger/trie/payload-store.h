@@ -93,17 +93,21 @@ private:
   static constexpr uint32_t SEGMENTS = 65536;
   static constexpr unsigned CLASSES = 128 + 8 * 22;
 
+  // A record of at least this many bytes gets a segment of its own.
+  uint64_t ownSegmentFrom() const { return sizes.first / 4; }
+
   struct Segment {
-    kj::Own<shm::Memfd> memory;  // Null: the number is free.
-    uint64_t committed = 0;      // Bytes from the start.
-    uint64_t used = 0;           // Bytes from the start that were given out at least once.
-    uint64_t live = 0;           // Bytes in live records.
-    shm::Reservation reservation;
+    shm::Reservation reservation;  // Given back after the memory.
+    kj::Own<shm::Memfd> memory;    // Null: the number is free.
+    uint64_t committed = 0;        // Bytes from the start.
+    uint64_t used = 0;             // Bytes from the start that were given out at least once.
+    uint64_t live = 0;             // Bytes in live records.
+    bool shared = false;           // Holds many records, whose space is used again.
   };
   struct State {
     kj::Vector<Segment> segments;
-    kj::Maybe<uint32_t> current;  // Where new records go.
-    uint64_t nextSize;            // Of the next usual segment.
+    kj::Maybe<uint32_t> current;  // Where new records go that do not fill a gap.
+    uint64_t nextSize;            // Of the next shared segment.
     std::array<kj::Vector<PayloadRef>, CLASSES> free;
     uint64_t liveBytes = 0;
     uint64_t committed = 0;
@@ -114,15 +118,19 @@ private:
   kj::Maybe<shm::Shortage> extend(uint32_t, uint32_t) override { return nullptr; }
 
   kj::byte* at(PayloadRef ref) const {
-    // Acquire; pairs with the release in openSegment().
+    // Acquire; pairs with the release in install().
     return bases[ref.segment()].load(std::memory_order_acquire) + ref.offset();
   }
+  // Commits pages until `end` bytes are; the segment need not be in the store yet.
+  kj::Maybe<shm::Shortage> extend(Segment& segment, uint64_t end) const;
+  // A segment with one record of `space` bytes, committed. Takes a while: not under the lock.
+  kj::Maybe<shm::Shortage> makeOwn(uint64_t space, Segment& out) const;
   kj::Maybe<shm::Shortage> take(State& state, uint64_t space, PayloadRef& out) const;
-  kj::Maybe<shm::Shortage> takeFrom(State& state, uint32_t segment, uint64_t space,
-                                    PayloadRef& out) const;
-  uint32_t openSegment(State& state, uint64_t size) const;
-  void closeSegment(State& state, uint32_t number) const;
-  void giveBack(State& state, PayloadRef ref, uint64_t space) const;
+  PayloadRef carve(State& state, uint32_t segment, uint64_t space) const;
+  uint32_t install(State& state, Segment segment) const;
+  // What is returned is to be destroyed once the lock is given back.
+  Segment remove(State& state, uint32_t number) const;
+  kj::Maybe<Segment> giveBack(State& state, PayloadRef ref, uint64_t space) const;
 
   kj::Own<const shm::MemoryBudget> budget;
   const SegmentSizes sizes;

@@ -13,21 +13,26 @@ SlotTable::SlotTable(kj::Own<const shm::MemoryBudget> budget, Growth& growth, ui
 
 kj::Maybe<shm::Shortage> SlotTable::allocate(kj::ArrayPtr<uint64_t> out) const {
   auto lock = state.lockExclusive();
-  for (size_t i = 0; i < out.size(); ++i) {
+  size_t taken = 0;
+  auto undo = [&]() {
+    for (auto number : out.slice(0, taken)) giveBack(*lock, number);
+  };
+  KJ_ON_SCOPE_FAILURE(undo());
+  for (; taken < out.size(); ++taken) {
+    auto& number = out[taken];
     if (lock->withFree.size() > 0) {
       auto groupNumber = lock->withFree.back();
       auto& group = groups[groupNumber];
-      auto inGroup = group.firstFree;
-      out[i] = uint64_t(groupNumber) << GROUP_BITS | inGroup;
-      group.firstFree = counter(out[i]).load(std::memory_order_relaxed);
+      number = uint64_t(groupNumber) << GROUP_BITS | group.firstFree;
+      group.firstFree = counter(number).load(std::memory_order_relaxed);
       if (group.firstFree == NONE) lock->withFree.removeLast();
     } else {
-      KJ_IF_MAYBE (shortage, makeNew(*lock, out[i])) {
-        for (auto number : out.slice(0, i)) giveBack(*lock, number);
+      KJ_IF_MAYBE (shortage, makeNew(*lock, number)) {
+        undo();
         return kj::mv(*shortage);
       }
     }
-    counter(out[i]).store(1, std::memory_order_relaxed);
+    counter(number).store(1, std::memory_order_relaxed);
     ++lock->live;
   }
   return nullptr;

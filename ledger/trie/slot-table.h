@@ -70,11 +70,11 @@ private:
     kj::Array<std::atomic<Counter*>> chunks;
   };
   struct State {
+    shm::Reservation reservation;           // Given back after the chunks.
     kj::Vector<kj::Array<Counter>> chunks;  // Owns them.
     kj::Vector<uint32_t> withFree;          // Groups whose free list is not empty, each once.
     uint32_t groupCount = 0;
     uint64_t live = 0;
-    shm::Reservation reservation;
   };
 
   Counter& counter(uint64_t number) const {

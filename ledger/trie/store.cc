@@ -6,7 +6,9 @@
 namespace ledger {
 
 Store::Store(const shm::MemoryBudget& budget, SegmentSizes sizes)
-    : nodes(kj::atomicAddRef(budget), sizes), payloads(kj::atomicAddRef(budget), sizes) {}
+    : budget(kj::atomicAddRef(budget)),
+      nodes(kj::atomicAddRef(budget), sizes),
+      payloads(kj::atomicAddRef(budget), sizes) {}
 
 void Store::release(NodeRef node) const {
   if (node.isNull() || !nodes.release(node)) return;

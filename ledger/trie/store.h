@@ -18,6 +18,8 @@ class Store final : public kj::AtomicRefcounted {
 public:
   explicit Store(const shm::MemoryBudget& budget, SegmentSizes sizes = {});
 
+  // What bounds the stores, and should bound the private memory of work on them.
+  const kj::Own<const shm::MemoryBudget> budget;
   const NodeStore nodes;
   const PayloadStore payloads;
 

@@ -10,6 +10,22 @@
 
 namespace ledger {
 
+namespace {
+
+constexpr size_t NONE = ~size_t(0);
+
+// A leaf climbs from the nearest hash of it that is known: that of the leaf it replaces, if lower;
+// the one kept in its record, if lower; else from the bottom.
+struct Climb {
+  size_t node;
+  size_t message;  // Index of its height-0 hash, or NONE.
+  uint16_t heights[2];
+  uint8_t count;
+  Hash out[2];
+};
+
+}  // namespace
+
 TrieUpdater::TrieUpdater(kj::Own<const Trie> parent)
     : parent(kj::mv(parent)), store(this->parent->store()) {}
 
@@ -192,6 +208,17 @@ TrieUpdater::Child TrieUpdater::settle(unsigned height, const Subtrie& subtrie) 
   KJ_UNREACHABLE;
 }
 
+uint64_t TrieUpdater::workingBytes() const {
+  // Vectors double as they grow. A leaf's jobs are larger than an interior node's.
+  constexpr uint64_t LEAF = 2 * (sizeof(Climb) + sizeof(hash::Message) + sizeof(hash::ChainJob)) +
+                            sizeof(Hash) + sizeof(PayloadHandle);
+  constexpr uint64_t NODE =
+      2 * (sizeof(PlannedNode) + sizeof(size_t) + sizeof(hash::InteriorJob)) + sizeof(uint64_t);
+  uint64_t leaves = 0;
+  for (const auto& node : planned) leaves += node.isLeaf;
+  return planned.size() * NODE + leaves * LEAF;
+}
+
 kj::Maybe<shm::Shortage> TrieUpdater::reserve() {
   kj::Vector<PayloadStore::Lengths> lengths;
   for (const auto& node : planned) {
@@ -206,6 +233,7 @@ kj::Maybe<shm::Shortage> TrieUpdater::reserve() {
   KJ_IF_MAYBE (shortage, store.payloads.allocate(lengths, newRecords)) {
     return kj::mv(*shortage);
   }
+  KJ_ON_SCOPE_FAILURE(for (auto record : newRecords) store.payloads.release(record));
   KJ_IF_MAYBE (shortage, store.nodes.allocate(newSlots)) {
     for (auto record : newRecords) store.payloads.release(record);
     return kj::mv(*shortage);
@@ -277,16 +305,6 @@ void TrieUpdater::writeNodes() noexcept {
 }
 
 void TrieUpdater::hashLeaves() noexcept {
-  // A leaf climbs from the nearest hash of it that is known: that of the leaf it replaces, if
-  // lower; the one kept in its record, if lower; else from the bottom.
-  struct Climb {
-    size_t node;
-    size_t message;  // Index of its height-0 hash, or NONE.
-    uint16_t heights[2];
-    uint8_t count;
-    Hash out[2];
-  };
-  constexpr size_t NONE = ~size_t(0);
   kj::Vector<Climb> climbs;
   kj::Vector<hash::Message> messages;
   kj::Vector<hash::ChainJob> jobs;

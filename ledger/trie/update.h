@@ -30,6 +30,9 @@ public:
   // outlive this object. False: `stop` was requested, and this object is of no more use.
   bool plan(kj::ArrayPtr<const Path> paths, kj::ArrayPtr<const Payload> payloads, const Stop& stop);
 
+  // After plan(): an upper bound of the private memory that build() takes, and the plan itself.
+  uint64_t workingBytes() const;
+
   // Once, after plan(). Dropping the object gives back what was taken.
   kj::Maybe<shm::Shortage> reserve();
 
