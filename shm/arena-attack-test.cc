@@ -19,8 +19,8 @@
 namespace shm {
 namespace {
 
-constexpr uint64_t PAGE = 4096;
-constexpr uint64_t SIZE = 4 * PAGE;
+const uint64_t PAGE = pageSize();
+const uint64_t SIZE = 4 * PAGE;
 constexpr uid_t OTHER_UID = 65534;
 
 // 0 for success.

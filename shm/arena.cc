@@ -5,13 +5,11 @@
 
 #include <limits>
 
-#include <unistd.h>
-
 namespace shm {
 
 kj::OneOf<kj::Own<const Arena>, Shortage> Arena::create(uint32_t id, uint64_t capacity,
                                                         const MemoryBudget& budget) {
-  const uint64_t page = sysconf(_SC_PAGESIZE);
+  const uint64_t page = pageSize();
   KJ_REQUIRE(capacity > 0 && capacity <= std::numeric_limits<uint64_t>::max() - page,
              "not a capacity for an arena", capacity);
   const uint64_t size = (capacity + page - 1) / page * page;

@@ -18,7 +18,7 @@
 namespace shm {
 namespace {
 
-constexpr uint64_t PAGE = 4096;
+const uint64_t PAGE = pageSize();
 
 kj::Own<const MappedArena> mapped(kj::OneOf<kj::Own<const MappedArena>, PeerFault> answer) {
   if (answer.is<PeerFault>()) ADD_FAILURE() << answer.get<PeerFault>().message.cStr();

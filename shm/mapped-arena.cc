@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shm/mapped-arena.h"
 
+#include "shm/memfd.h"
+
 #include <kj/debug.h>
 
 #include <cerrno>
 
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 namespace shm {
 
@@ -64,8 +65,7 @@ void MappedArena::populate(uint64_t offset, uint64_t length) const {
   KJ_REQUIRE(checkBounds(offset, length, mapping.size()) == nullptr, offset, length,
              mapping.size());
   if (length == 0) return;
-  const uint64_t page = sysconf(_SC_PAGESIZE);
-  const uint64_t start = offset / page * page;
+  const uint64_t start = offset / pageSize() * pageSize();
   // The result does not matter: pages that are not mapped now are mapped when they are read.
   (void)madvise(const_cast<kj::byte*>(mapping.begin()) + start, offset + length - start,
                 MADV_POPULATE_READ);

@@ -16,12 +16,22 @@
 namespace shm {
 namespace {
 
-constexpr uint64_t PAGE = 4096;
+const uint64_t PAGE = pageSize();
 
 uint64_t committed(int fd) {
   struct stat stats;
   KJ_SYSCALL(fstat(fd, &stats));
   return stats.st_blocks * 512;
+}
+
+// Catches a page size that is not the kernel's: a commit of such pages would be refused where they
+// are larger than 4 KiB.
+TEST(Memfd, PageSizeIsTheKernelsGranule) {
+  EXPECT_EQ(pageSize(), uint64_t(sysconf(_SC_PAGESIZE)));
+  auto memfd = Memfd::create("test", 2 * pageSize());
+  memfd->commit(pageSize(), pageSize(), Memfd::Warm::YES);
+  EXPECT_EQ(committed(memfd->openReadOnly()), pageSize());
+  EXPECT_THROW(memfd->commit(pageSize() / 2, pageSize(), Memfd::Warm::NO), kj::Exception);
 }
 
 // Catches a memfd that commits at creation: a store segment of 1 GiB would cost 1 GiB at once.

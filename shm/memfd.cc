@@ -27,11 +27,6 @@ constexpr int SEALS = F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL
 // it gets on even under a profiler's timer.
 constexpr uint64_t COMMIT_STEP = uint64_t(64) << 20;
 
-uint64_t pageSize() {
-  static const uint64_t SIZE = sysconf(_SC_PAGESIZE);
-  return SIZE;
-}
-
 kj::AutoCloseFd makeMemfd(kj::StringPtr name) {
   constexpr unsigned FLAGS = MFD_CLOEXEC | MFD_ALLOW_SEALING;
   // Where the machine refuses executable memfds this flag is required; old kernels do not know it.
@@ -59,6 +54,11 @@ void touch(kj::ArrayPtr<kj::byte> pages) {
 }
 
 }  // namespace
+
+uint64_t pageSize() {
+  static const uint64_t SIZE = sysconf(_SC_PAGESIZE);
+  return SIZE;
+}
 
 kj::Own<Memfd> Memfd::create(kj::StringPtr name, uint64_t size) {
   KJ_REQUIRE(size > 0 && size % pageSize() == 0 && size <= std::numeric_limits<off_t>::max(),

@@ -14,6 +14,9 @@
 
 namespace shm {
 
+// The kernel's page: what is committed, mapped and sized is a multiple of it. Bytes.
+uint64_t pageSize();
+
 // Thread: const methods from any thread. The bytes themselves are the owner's to synchronise.
 class Memfd final {
 public:
