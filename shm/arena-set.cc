@@ -59,8 +59,8 @@ kj::OneOf<Region, Refusal> ArenaSet::lend(uint64_t length) const {
   }
   auto answer = grow(length);
   KJ_IF_MAYBE (refused, answer.tryGet<Refusal>()) {
-    if (refused->cause == Refusal::Cause::MEMORY) {
-      trim();
+    if (refused->cause != Refusal::Cause::CLOSED) {
+      trim();  // Unused arenas take memory, and places among the arenas.
       retired->collect();
       answer = grow(length);
     }
