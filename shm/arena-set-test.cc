@@ -8,10 +8,17 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cerrno>
+#include <cstddef>
 #include <set>
 
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 namespace shm {
@@ -317,6 +324,57 @@ TEST_F(ArenaSetTest, LendsAgainWhatThePeerStillHasOpen) {
     EXPECT_EQ(memory->used(), MIB);
   }
   set->sweep();
+  EXPECT_EQ(memory->used(), 0u);
+}
+
+// Lets the kernel refuse, to this thread and for ever, the call by which an arena asks whether the
+// peer has it open. False where the kernel does not offer that.
+bool refuseLeases() {
+  sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_fcntl, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[1])),  // Little-endian.
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, F_SETSIG, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  sock_fprog program{kj::size(filter), filter};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+// Catches a region that is dropped under the lock which its destructor takes: the thread would wait
+// for itself for ever, and with it every other one of the session.
+TEST_F(ArenaSetTest, StaysUsableWhenClosingUnusedArenasFails) {
+  auto set = make({.quota = MIB, .firstCapacity = 64 * KIB, .warmBytes = 0});
+  kj::Own<Peer> peer;
+  {
+    auto region = lent(set->lend(100 * KIB));
+    peer = kj::heap<Peer>(*KJ_ASSERT_NONNULL(set->find(region.arenaId())));
+  }
+  bool refuses = false;
+  kj::Maybe<kj::Exception> failure;
+  kj::heap<kj::Thread>([&] {
+    refuses = refuseLeases();
+    if (refuses) failure = kj::runCatchingExceptions([&] { (void)set->lend(1); });
+  });
+  if (!refuses) GTEST_SKIP() << "skipped, because this kernel or sandbox allows no seccomp filter";
+  EXPECT_TRUE(failure != nullptr);
+  EXPECT_EQ(set->use().regions, 0u);
+  auto region = lent(set->lend(1));
+  EXPECT_EQ(region.bytes().size(), 1u);
+}
+
+// The same for a shared arena: outgrown or trimmed while the peer has it open.
+TEST_F(ArenaSetTest, LendsAgainAnOutgrownArenaThatThePeerStillHasOpen) {
+  auto set = make({.quota = MIB, .firstCapacity = 64 * KIB, .warmBytes = 0});
+  const uint32_t id = lent(set->lend(1)).arenaId();
+  auto peer = kj::heap<Peer>(*KJ_ASSERT_NONNULL(set->find(id)));
+  set->trim();
+  EXPECT_EQ(lent(set->lend(64 * KIB)).arenaId(), id);
+  EXPECT_EQ(memory->used(), 64 * KIB);
+  peer = nullptr;
+  set->trim();
   EXPECT_EQ(memory->used(), 0u);
 }
 

@@ -214,8 +214,6 @@ kj::OneOf<Region, Refusal> ArenaSet::addArena(uint64_t capacity, Role role, uint
   const uint32_t id = arena->id();
   SpanAllocator spans(arena->capacity());
   auto& slot = locked->slots.emplace(id, Slot{kj::mv(arena), kj::mv(spans), 0, role}).first->second;
-  // In the same step, or another thread could take the room.
-  auto region = KJ_ASSERT_NONNULL(placeIn(*locked, slot, length), capacity, length);
   if (role == Role::SHARED) {
     KJ_IF_MAYBE (old, locked->shared) {
       locked->slots.at(*old).role = Role::OUTGROWN;
@@ -223,7 +221,9 @@ kj::OneOf<Region, Refusal> ArenaSet::addArena(uint64_t capacity, Role role, uint
     locked->shared = id;
     closeUnused(*locked, options.warmBytes, closed);
   }
-  return kj::mv(region);
+  // In the same step, or another thread could take the room. Last, since a region that an exception
+  // drops would wait for the lock that is held here.
+  return KJ_ASSERT_NONNULL(placeIn(*locked, slot, length), capacity, length);
 }
 
 void ArenaSet::closeUnused(State& state, uint64_t warmBytes, Closed& closed) {
