@@ -64,7 +64,8 @@ run_bazel() {
   shift
   local quiet=(--noshow_progress --ui_event_filters=-info)
   [ "$command" != info ] || quiet=()
-  bazel ${LEDGERD_BAZEL_STARTUP:-} "$command" ${LEDGERD_BAZEL_FLAGS:-} \
+  # Its server ends when it has been idle for half a minute, unless it was there before.
+  bazel --max_idle_secs=30 ${LEDGERD_BAZEL_STARTUP:-} "$command" ${LEDGERD_BAZEL_FLAGS:-} \
     "${quiet[@]+"${quiet[@]}"}" "$@"
 }
 
