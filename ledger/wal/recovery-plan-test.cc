@@ -12,9 +12,10 @@ using From = RecoveryStart::From;
 using Numbers = std::vector<uint64_t>;
 
 Result<RecoveryPlan> plan(const Numbers& segments, const Numbers& checkpoints,
-                          bool rootCheckpoint = false) {
+                          bool rootCheckpoint = false, const Numbers& emptySegments = {}) {
   return planRecovery({kj::arrayPtr(segments.data(), segments.size()),
-                       kj::arrayPtr(checkpoints.data(), checkpoints.size()), rootCheckpoint});
+                       kj::arrayPtr(checkpoints.data(), checkpoints.size()), rootCheckpoint,
+                       kj::arrayPtr(emptySegments.data(), emptySegments.size())});
 }
 
 void expectPlan(Result<RecoveryPlan> result, std::vector<RecoveryStart> starts,
@@ -74,6 +75,24 @@ TEST(RecoveryPlan, WritesAboveEveryCheckpointAndFillsTheGap) {
   expectPlan(plan({8, 9}, {10}), {checkpoint(10)}, 10, 11);
 }
 
+// Catches a start from an older ledger because the newest checkpoint is damaged: nothing but that
+// holds what was in segment 10.
+TEST(RecoveryPlan, NeverGoesBelowACheckpointWhoseOwnSegmentIsMissing) {
+  const Numbers upTo9{0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+  expectPlan(plan(upTo9, {5, 10}), {checkpoint(10)}, 10, 11);
+  expectPlan(plan(upTo9, {10}, true), {checkpoint(10)}, 10, 11);
+}
+
+// The same at every start after that one, which filled the gap with an empty segment.
+TEST(RecoveryPlan, NeverGoesBelowACheckpointWhoseOwnSegmentIsEmpty) {
+  expectPlan(plan({0, 1, 2, 3, 4}, {1, 3}, true, {3}), {checkpoint(3)}, 5, 5);
+  expectPlan(plan({0, 1, 2, 3, 4, 5}, {1, 3, 4}, true, {3, 5}), {checkpoint(4), checkpoint(3)}, 6,
+             6);
+  // Empty ones that no checkpoint is named after: starts without a Set leave them.
+  expectPlan(plan({0, 1, 2, 3}, {2}, true, {1, 3}), {checkpoint(2), {From::ROOT_CHECKPOINT, 0, 0}},
+             4, 4);
+}
+
 TEST(RecoveryPlan, RefusesCheckpointsThatSegmentsDoNotReach) {
   expectRefused(plan({0, 1, 2}, {4}), "checkpoint 4 is above the last segment, 2");
   expectRefused(plan({9, 10}, {5, 7}), "segments 8 to 8 are missing");
@@ -110,6 +129,9 @@ TEST(RecoveryPlan, NeverLeavesAnythingOut) {
           if (count == 0) continue;
           EXPECT_GE(start.replayFrom, segments.front());
           EXPECT_LE(start.replayFrom, made.writeSegment);
+          // All that newer checkpoints stand for is in segments.
+          if (checkpoints.empty() || start == checkpoint(checkpoints.back())) continue;
+          EXPECT_LE(checkpoints.back(), segments.back());
         }
       }
     }

@@ -4,6 +4,8 @@
 #include <kj/debug.h>
 #include <kj/vector.h>
 
+#include <algorithm>
+
 namespace ledger {
 namespace {
 
@@ -31,6 +33,10 @@ RecoveryPlan planWithoutSegments(const LedgerFiles& files) {
   return {kj::arr(fromCheckpoint(newest)), newest + 1, newest + 1};
 }
 
+bool contains(kj::ArrayPtr<const uint64_t> numbers, uint64_t number) {
+  return std::binary_search(numbers.begin(), numbers.end(), number);
+}
+
 }  // namespace
 
 Result<RecoveryPlan> planRecovery(const LedgerFiles& files) {
@@ -42,6 +48,7 @@ Result<RecoveryPlan> planRecovery(const LedgerFiles& files) {
              last, files.segments.size());
 
   kj::Vector<RecoveryStart> starts;
+  bool replaceable = true;  // Whether replay from further back makes up for the last of `starts`.
   uint64_t writeSegment = last + 1;
 
   if (files.checkpoints.size() > 0) {
@@ -56,16 +63,17 @@ Result<RecoveryPlan> planRecovery(const LedgerFiles& files) {
                      newest, ", the newest, and the first segment. Put them, or a checkpoint from ",
                      first - 1, " on, back from a backup.");
     }
-    for (size_t i = files.checkpoints.size(); i > 0; --i) {
+    for (size_t i = files.checkpoints.size(); i > 0 && replaceable; --i) {
       uint64_t number = files.checkpoints[i - 1];
       if (number + 1 < first) break;
       starts.add(fromCheckpoint(number));
+      replaceable = number <= last && !contains(files.emptySegments, number);
     }
     writeSegment = kj::max(last, newest) + 1;
   }
 
   if (first == 0) {
-    starts.add(fromBase(files.rootCheckpoint, 0));
+    if (replaceable) starts.add(fromBase(files.rootCheckpoint, 0));
   } else if (files.checkpoints.size() == 0) {
     if (files.rootCheckpoint) {
       return refusal("segments 0 to ", first - 1,

@@ -7,10 +7,12 @@
 //
 // The rules, with segments first..last:
 //  1. A numbered checkpoint n is usable if first - 1 <= n <= last + 1. The highest is tried first,
-//     then the next lower; replay from n + 1 makes up for the difference.
-//  2. If none of them loads and first is 0, replay starts at segment 0: from root.checkpoint if it
-//  is
-//     there (it must load then), from the empty ledger otherwise.
+//     then the next lower: replay from n + 1 makes up for the difference. Not below a checkpoint
+//     whose own segment is missing or empty: what was in it may be in that checkpoint alone, and an
+//     older one would be an older ledger. It is missing if n = last + 1, and from the next start
+//     on, by rule 5, empty.
+//  2. If none of them loads, each had its own segment, and first is 0, replay starts at segment 0:
+//     from root.checkpoint if it is there (it must load then), from the empty ledger otherwise.
 //  3. If first is above 0 and there is no checkpoint of any kind, replay starts at `first` from the
 //     empty ledger, and shows by its first record whether that is right.
 //  4. Without segments the newest checkpoint is the only choice and must load: an older one would
@@ -23,8 +25,8 @@
 //  7. there are checkpoints, but the newest is below first - 1: likewise;
 //  8. first is above 0 and root.checkpoint is all there is.
 //
-// Rules 1, 2 and 3 are flow-go's. In 4, 6 and 7 flow-go starts with the empty ledger or an older
-// one, and in 5 it may write where the next start does not read.
+// Rules 1, 2 and 3 are flow-go's, but that it goes below every checkpoint. In 4, 6 and 7 it starts
+// with the empty ledger or an older one, and in 5 it may write where the next start does not read.
 
 #include "ledger/error.h"
 
@@ -39,6 +41,7 @@ struct LedgerFiles {
   kj::ArrayPtr<const uint64_t> segments;
   kj::ArrayPtr<const uint64_t> checkpoints;
   bool rootCheckpoint = false;
+  kj::ArrayPtr<const uint64_t> emptySegments = nullptr;  // Those of `segments` without a byte.
 };
 
 struct RecoveryStart {
