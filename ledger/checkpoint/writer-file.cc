@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ledger/checkpoint/writer-file.h"
+
+#include "ledger/wal/crc32c.h"
+
+#include <kj/debug.h>
+
+#include <cstring>
+#include <fcntl.h>
+
+namespace ledger {
+namespace {
+
+constexpr size_t BUFFER_SIZE = 1 << 20;
+
+}  // namespace
+
+CheckpointFile::CheckpointFile(const kj::File& file, kj::StringPtr name,
+                               kj::Function<void(uint64_t)> onWritten)
+    : file(file),
+      name(name),
+      onWritten(kj::mv(onWritten)),
+      buffer(kj::heapArray<kj::byte>(BUFFER_SIZE)) {}
+
+void CheckpointFile::bytes(kj::ArrayPtr<const kj::byte> more) {
+  if (more.size() > buffer.size() - fill) {
+    flush();
+    if (more.size() >= buffer.size()) {
+      writeOut(more);
+      return;
+    }
+  }
+  if (more.size() > 0) memcpy(buffer.begin() + fill, more.begin(), more.size());
+  fill += more.size();
+}
+
+void CheckpointFile::flush() {
+  if (fill > 0) writeOut(buffer.slice(0, fill));
+  fill = 0;
+}
+
+void CheckpointFile::writeOut(kj::ArrayPtr<const kj::byte> more) {
+  KJ_CONTEXT("writing a checkpoint file", name, written, more.size());
+  file.write(written, more);
+  crc = extendCrc32c(crc, more);
+  written += more.size();
+  onWritten(more.size());
+}
+
+uint32_t CheckpointFile::finish() {
+  flush();
+  auto checksum = crc;
+  number(checksum);
+  flush();
+  KJ_CONTEXT("syncing a checkpoint file", name, written);
+  file.sync();
+  // Nobody reads it soon, and the log and the stores have a better use for the memory. Only advice:
+  // if it is not taken, nothing is lost.
+  KJ_IF_MAYBE (fd, file.getFd()) {
+    posix_fadvise(*fd, 0, 0, POSIX_FADV_DONTNEED);
+  }
+  return checksum;
+}
+
+}  // namespace ledger

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// One file of a checkpoint, written from front to back under a temporary name and summed up on the
+// way.
+
+#include "ledger/model.h"
+
+#include <kj/array.h>
+#include <kj/filesystem.h>
+#include <kj/function.h>
+#include <kj/string.h>
+
+#include <concepts>
+#include <cstdint>
+
+namespace ledger {
+
+// Thread: one at a time.
+class CheckpointFile final {
+public:
+  // `onWritten` is told how many bytes each write has brought; `file` and `name`, for messages,
+  // must outlive this object.
+  CheckpointFile(const kj::File& file, kj::StringPtr name, kj::Function<void(uint64_t)> onWritten);
+  KJ_DISALLOW_COPY(CheckpointFile);
+
+  // Big-endian.
+  template <std::unsigned_integral T>
+  void number(T value) {
+    kj::byte text[sizeof(T)];
+    for (size_t i = 0; i < sizeof(T); ++i) {
+      text[i] = static_cast<kj::byte>(value >> (8 * (sizeof(T) - 1 - i)));
+    }
+    bytes(kj::arrayPtr(text, sizeof(T)));
+  }
+
+  void bytes(kj::ArrayPtr<const kj::byte> more);
+
+  // Adds the checksum and syncs the file. Returns the checksum. Nothing can be added then.
+  uint32_t finish();
+
+private:
+  void writeOut(kj::ArrayPtr<const kj::byte> more);
+  void flush();
+
+  const kj::File& file;
+  const kj::StringPtr name;
+  kj::Function<void(uint64_t)> onWritten;
+  kj::Array<kj::byte> buffer;
+  size_t fill = 0;
+  uint64_t written = 0;  // Bytes in the file: all of them in `crc`.
+  uint32_t crc = 0;
+};
+
+}  // namespace ledger
