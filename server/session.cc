@@ -86,19 +86,14 @@ kj::Promise<Finished> Session::execute(Intake intake) {
 kj::Promise<Finished> Session::executeOnWorker(kj::Array<Result<Operation>> operations,
                                                kj::Array<rpc::Region::Client> regions) {
   const size_t count = operations.size();
-  auto ended = kj::newPromiseAndCrossThreadFulfiller<void>();
-  // `host` outlives the workers' tasks; the rest belongs to the task. `ended` is rejected when the
-  // task is destroyed, after it was called or without: the last thing to happen to it.
-  auto promise = host.workers.run([&host = host, placement = placement.share(),
-                                   ended = kj::mv(ended.fulfiller),
-                                   operations = kj::mv(operations)](const Stop& stop) mutable {
-    return placement.place(Answers::execute(host.ledger, kj::mv(operations),
-                                            host.limits.responseBytes, host.memory, stop));
-  });
-  KJ_IF_MAYBE (accepted, promise) {
-    holdUntil(kj::mv(ended.promise), kj::mv(regions));
-    return kj::mv(*accepted);
-  }
+  auto promise = host.workers.run(
+      // `host` outlives the workers' tasks; the rest belongs to the task.
+      [&host = host, placement = placement.share(), ended = holdUntilEnded(kj::mv(regions)),
+       operations = kj::mv(operations)](const Stop& stop) mutable {
+        return placement.place(Answers::execute(host.ledger, kj::mv(operations),
+                                                host.limits.responseBytes, host.memory, stop));
+      });
+  KJ_IF_MAYBE (accepted, promise) return kj::mv(*accepted);
   return Finished{Answers::refusal(count, queueFull(host.workers.queued()))};
 }
 
@@ -111,13 +106,15 @@ kj::Promise<Finished> Session::placeOnWorker(Answers answers) {
   return Finished{Answers::refusal(count, queueFull(host.workers.queued()))};
 }
 
-void Session::holdUntil(kj::Promise<void> ended, kj::Array<rpc::Region::Client> regions) {
-  if (regions.size() == 0) return;
+Session::TaskEnd Session::holdUntilEnded(kj::Array<rpc::Region::Client> regions) {
+  if (regions.size() == 0) return nullptr;
   // A client that drops its call may reuse the bytes as soon as it sees the regions dropped, so
   // they are held while a worker may still read, whether or not anybody waits for the answer. Where
   // the session itself goes first, the task has been asked to stop by then, and it looks after it
   // reads.
-  held.add(ended.catch_([](kj::Exception&&) {}).attach(kj::mv(regions)));
+  auto paf = kj::newPromiseAndCrossThreadFulfiller<void>();
+  held.add(paf.promise.catch_([](kj::Exception&&) {}).attach(kj::mv(regions)));
+  return kj::mv(paf.fulfiller);
 }
 
 void Session::taskFailed(kj::Exception&& exception) {

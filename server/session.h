@@ -64,7 +64,12 @@ private:
   kj::Promise<Finished> executeOnWorker(kj::Array<Result<Operation>> operations,
                                         kj::Array<rpc::Region::Client> regions);
   kj::Promise<Finished> placeOnWorker(Answers answers);
-  void holdUntil(kj::Promise<void> ended, kj::Array<rpc::Region::Client> regions);
+
+  // Goes with a task. It is rejected when the task is destroyed, called or not: the last thing that
+  // happens to it. Null: nobody has to know.
+  using TaskEnd = kj::Maybe<kj::Own<kj::CrossThreadPromiseFulfiller<void>>>;
+  TaskEnd holdUntilEnded(kj::Array<rpc::Region::Client> regions);
+
   void taskFailed(kj::Exception&& exception) override;
 
   InFlight& calls;
