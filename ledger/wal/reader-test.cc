@@ -129,6 +129,45 @@ TEST(WalReader, RefusesRecordsThatLackAFragment) {
   EXPECT_NE(reasonOf(log).find("torn"), std::string::npos);
 }
 
+// Catches records that go missing without a word: pages that never reached the disk, with others
+// behind them that did. Writers leave zeros where a fragment fits only at a segment's end.
+TEST(WalReader, TakesZerosWithDataBehindThemForDamage) {
+  constexpr size_t PAGES = 100;  // Of several read buffers.
+  auto directory = newDirectory();
+  std::vector<std::string> records{"good", pattern(WAL_MAX_FRAGMENT - WAL_HEADER_SIZE - 4)};
+  while (records.size() < PAGES + 1) records.push_back(pattern(WAL_MAX_FRAGMENT, records.size()));
+  writeLog(*directory, records);
+  const auto whole = readFile(*directory, "00000000");
+  ASSERT_EQ(whole.size(), PAGES * WAL_PAGE_SIZE);
+
+  auto check = [&](uint64_t from, uint64_t to, size_t recordsBefore) {
+    SCOPED_TRACE(kj::str(from, " to ", to).cStr());
+    auto bytes = whole;
+    std::fill(bytes.begin() + from, bytes.begin() + to, '\0');
+    writeFile(*directory, "00000000", bytes);
+    auto log = readLog(*directory);
+    EXPECT_EQ(log.records.size(), recordsBefore);
+    if (to == whole.size()) {
+      EXPECT_EQ(reasonOf(log), "");
+      return;
+    }
+    KJ_IF_MAYBE (damage, log.damage) {
+      EXPECT_TRUE((damage->at == WalPosition{0, from}));
+      EXPECT_EQ(damage->goodEnd, from);
+      EXPECT_FALSE(damage->inRecord);
+      EXPECT_NE(reasonOf(log).find(kj::str("at offset ", to).cStr()), std::string::npos);
+    } else {
+      ADD_FAILURE() << "no damage seen";
+    }
+  };
+  const uint64_t page = WAL_PAGE_SIZE, end = whole.size();
+  for (uint64_t from : {uint64_t(0), uint64_t(11), page, 40 * page}) {
+    size_t before = from < page ? from / 11 : from / page + 1;
+    for (uint64_t to : {41 * page, end - page, end}) check(from, to, before);
+  }
+  check(11, page, 1);
+}
+
 TEST(WalReader, NamesEachKindOfDamage) {
   auto check = [](size_t offset, kj::byte value, kj::StringPtr says) {
     auto directory = newDirectory();

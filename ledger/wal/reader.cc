@@ -15,6 +15,10 @@ constexpr size_t BUFFER_SIZE = 32 * WAL_PAGE_SIZE;
 // A record buffer larger than this is given back once its record has been handed out.
 constexpr size_t KEPT_RECORD = 32 * WAL_PAGE_SIZE;
 
+constexpr uint64_t nextPage(uint64_t offset) {
+  return offset - offset % WAL_PAGE_SIZE + WAL_PAGE_SIZE;
+}
+
 bool allZero(kj::ArrayPtr<const kj::byte> bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](kj::byte b) { return b == 0; });
 }
@@ -75,13 +79,21 @@ kj::ArrayPtr<const kj::byte> WalReader::currentPage() {
   return buffer.slice(from, kj::min(from + WAL_PAGE_SIZE, bufferFill)).asConst();
 }
 
-// At a fragment type of PADDING, or with too little room for a header: goes to the next page.
-bool WalReader::skipPadding(kj::ArrayPtr<const kj::byte> page) {
+// The first byte's unused bits are not looked at, as everywhere.
+bool WalReader::isZeroToPageEnd() {
+  auto page = currentPage();
   size_t inPage = offset % WAL_PAGE_SIZE;
-  // The first byte's unused bits are not looked at, as everywhere.
-  if (page[inPage] & WAL_TYPE_MASK || !allZero(page.slice(inPage + 1, page.size()))) return false;
-  offset += WAL_PAGE_SIZE - inPage;
-  return true;
+  return !(page[inPage] & WAL_TYPE_MASK) && allZero(page.slice(inPage + 1, page.size()));
+}
+
+// The next page of the segment that is not all zero.
+kj::Maybe<uint64_t> WalReader::findDataBehindPage() {
+  const uint64_t from = offset;
+  KJ_DEFER(offset = from);
+  for (offset = nextPage(from); offset < current.size; offset = nextPage(offset)) {
+    if (!allZero(currentPage())) return offset;
+  }
+  return nullptr;
 }
 
 kj::Maybe<WalRecord> WalReader::next() {
@@ -118,11 +130,19 @@ kj::Maybe<WalRecord> WalReader::next() {
     uint8_t typeByte = page[inPage];
     auto type = static_cast<WalFragmentType>(typeByte & WAL_TYPE_MASK);
 
-    if (room < WAL_HEADER_SIZE || type == WalFragmentType::PADDING) {
-      if (open && room >= WAL_HEADER_SIZE) {
-        return broken(kj::str("padding inside a record: a fragment of it is missing"));
+    if (room < WAL_HEADER_SIZE) {
+      if (!isZeroToPageEnd()) return broken(kj::str("unexpected non-zero byte in padded page"));
+      offset = nextPage(offset);
+      continue;
+    }
+    if (type == WalFragmentType::PADDING) {
+      if (open) return broken(kj::str("padding inside a record: a fragment of it is missing"));
+      if (!isZeroToPageEnd()) return broken(kj::str("unexpected non-zero byte in padded page"));
+      // Writers pad where a fragment fits only at the end of a segment: this was not written.
+      KJ_IF_MAYBE (data, findDataBehindPage()) {
+        return broken(kj::str("zeros where a fragment is missing: data follows at offset ", *data));
       }
-      if (!skipPadding(page)) return broken(kj::str("unexpected non-zero byte in padded page"));
+      offset = current.size;
       continue;
     }
 

@@ -7,8 +7,9 @@
 //
 // The rules are those of flow-go's reader, and stricter where only damage makes a difference: the
 // bytes of a fragment must be in the file (only padding may be missing at a segment's end); a
-// fragment that is not its record's last fills its page; a record stays in one segment and is not
-// empty. Every log that flow-go's writer, or ours, wrote in peace passes.
+// fragment that is not its record's last fills its page; padding that has room for a fragment ends
+// its segment; a record stays in one segment and is not empty. Every log that flow-go's writer, or
+// ours, wrote in peace passes.
 
 #include "ledger/wal/format.h"
 #include "ledger/wal/segment.h"
@@ -25,7 +26,7 @@ struct WalRecord {
 };
 
 struct WalDamage {
-  WalPosition at;  // Of the fragment, or the page's padding, that is wrong.
+  WalPosition at;  // Of the fragment, or the padding, that is wrong.
   kj::String reason;
   // End of the last complete record of the same segment, 0 if it has none: what is before is good.
   uint64_t goodEnd;
@@ -56,7 +57,8 @@ private:
   bool openNext();
   // The bytes of the current page that the file holds; reads on if need be.
   kj::ArrayPtr<const kj::byte> currentPage();
-  bool skipPadding(kj::ArrayPtr<const kj::byte> page);
+  bool isZeroToPageEnd();
+  kj::Maybe<uint64_t> findDataBehindPage();
 
   const kj::ReadableDirectory& directory;
   kj::Array<WalSegment> segments;
