@@ -167,13 +167,92 @@ TEST(TornTail, RefusesMoreThanOneGroup) {
   writeFile(*directory, "00000000", garbage);
   EXPECT_EQ(verdictOf(*directory, readLog(*directory)), Verdict::REFUSED);
 
-  auto longer = newDirectory();
-  writeLog(*longer, {"good", pattern(20u << 20)});
-  auto bytes = readFile(*longer, "00000000");
-  writeFile(*longer, "00000000", bytes.substr(0, (20u << 20) - 12345));
-  auto log = readLog(*longer);
-  EXPECT_EQ(verdictOf(*longer, log), Verdict::TORN);
-  EXPECT_EQ(cut(*longer, log).offset, 11u);
+  // Zeros behind it are nothing that was written.
+  garbage.resize(18u << 20, '\0');
+  garbage[11 + WAL_MAX_GROUP] = '\0';
+  writeFile(*directory, "00000000", garbage);
+  EXPECT_EQ(verdictOf(*directory, readLog(*directory)), Verdict::TORN);
+
+  // Behind the beginning of a record.
+  auto begun = newDirectory();
+  writeLog(*begun, {"good", pattern(40000)});
+  auto bytes = readFile(*begun, "00000000").substr(0, WAL_PAGE_SIZE);
+  writeFile(*begun, "00000000", bytes + std::string(WAL_MAX_GROUP + 1, 'g'));
+  EXPECT_EQ(verdictOf(*begun, readLog(*begun)), Verdict::REFUSED);
+}
+
+// Parts of one long record reached the disk, whichever. Catches a start that is refused after a
+// crash in the middle of a Set of more than 16 MiB.
+TEST(TornTail, CutsARecordLongerThanAGroupWhateverIsLeftOfIt) {
+  constexpr size_t SIZE = 17u << 20;
+  auto directory = newDirectory();
+  writeLog(*directory, {"good", pattern(SIZE)});
+  const auto whole = readFile(*directory, "00000000");
+  ASSERT_GT(whole.size(), SIZE);
+
+  struct Missing {
+    size_t from, to;
+  } cases[] = {
+      {11, WAL_PAGE_SIZE},                       // Its first page.
+      {11, 4096},                                // Of that, what the file system has as a page.
+      {WAL_PAGE_SIZE, 2 * WAL_PAGE_SIZE},        // Its second one.
+      {1 << 20, (1 << 20) + 4096},               // A part of a page.
+      {10 * WAL_PAGE_SIZE, 20 * WAL_PAGE_SIZE},  // Several pages.
+      {11, SIZE - WAL_PAGE_SIZE},                // Nearly all.
+      {WAL_PAGE_SIZE, SIZE},                     // All but the two ends.
+      {WAL_PAGE_SIZE, whole.size()},             // All but the first page.
+      {SIZE - WAL_PAGE_SIZE, SIZE},              // A page near the end.
+  };
+  for (auto& missing : cases) {
+    SCOPED_TRACE(kj::str(missing.from, " to ", missing.to).cStr());
+    auto bytes = whole;
+    std::fill(bytes.begin() + missing.from, bytes.begin() + missing.to, '\0');
+    writeFile(*directory, "00000000", bytes);
+    auto log = readLog(*directory);
+    EXPECT_EQ(log.records, std::vector<std::string>{"good"});
+    ASSERT_EQ(verdictOf(*directory, log), Verdict::TORN);
+    EXPECT_EQ(cut(*directory, log).offset, 11u);
+  }
+  writeFile(*directory, "00000000", whole.substr(0, SIZE - 12345));
+  auto log = readLog(*directory);
+  ASSERT_EQ(verdictOf(*directory, log), Verdict::TORN);
+  EXPECT_EQ(cut(*directory, log).offset, 11u);
+}
+
+// Catches acknowledged records that are taken for one that was torn: more than a group of them,
+// with the first pages of all gone, or a last one that is sound.
+TEST(TornTail, RefusesSeveralRecordsThatAreLongerThanAGroup) {
+  auto directory = newDirectory();
+  writeLog(*directory, {"good", pattern(9u << 20), pattern(9u << 20, 2)});
+  const auto starts = readLog(*directory).starts;
+  ASSERT_EQ(starts.size(), 3u);
+  auto bytes = readFile(*directory, "00000000");
+  for (auto& start : {starts[1], starts[2]}) {
+    auto from = bytes.begin() + start.offset;
+    std::fill(from, from + (WAL_PAGE_SIZE - start.offset % WAL_PAGE_SIZE), '\0');
+  }
+  writeFile(*directory, "00000000", bytes);
+  EXPECT_EQ(verdictOf(*directory, readLog(*directory)), Verdict::REFUSED);
+
+  auto followed = newDirectory();
+  writeLog(*followed, {"good", pattern(17u << 20), "acknowledged"});
+  bytes = readFile(*followed, "00000000");
+  std::fill(bytes.begin() + (1 << 20), bytes.begin() + (1 << 20) + 4096, '\0');
+  writeFile(*followed, "00000000", bytes);
+  EXPECT_EQ(verdictOf(*followed, readLog(*followed)), Verdict::REFUSED);
+}
+
+// Catches a page that is missing in the middle of the log and passes as padding: what it held was
+// acknowledged.
+TEST(TornTail, RefusesAMissingPageBeforeASoundRecord) {
+  auto directory = newDirectory();
+  writeLog(*directory, {pattern(WAL_MAX_FRAGMENT), pattern(WAL_MAX_FRAGMENT, 2), "acknowledged"});
+  auto bytes = readFile(*directory, "00000000");
+  std::fill(bytes.begin() + WAL_PAGE_SIZE, bytes.begin() + 2 * WAL_PAGE_SIZE, '\0');
+  writeFile(*directory, "00000000", bytes);
+  std::string message;
+  EXPECT_EQ(verdictOf(*directory, readLog(*directory), &message), Verdict::REFUSED);
+  EXPECT_NE(message.find("offset 65536"), std::string::npos) << message;
 }
 
 // Catches a cut that happens before its bytes are safe, and a second cut over the first one's copy.

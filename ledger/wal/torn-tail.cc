@@ -12,6 +12,8 @@ constexpr size_t SLICE = 32 * WAL_PAGE_SIZE;
 
 constexpr auto FULL = static_cast<uint8_t>(WalFragmentType::FULL);
 constexpr auto FIRST = static_cast<uint8_t>(WalFragmentType::FIRST);
+constexpr auto MIDDLE = static_cast<uint8_t>(WalFragmentType::MIDDLE);
+constexpr auto LAST = static_cast<uint8_t>(WalFragmentType::LAST);
 
 // Whether a sound fragment that begins a record stands at `at` of a page's bytes.
 bool recordBegins(kj::ArrayPtr<const kj::byte> page, size_t at) {
@@ -40,6 +42,55 @@ kj::Maybe<uint64_t> findRecord(const kj::ReadableFile& file, uint64_t offset, ui
     }
   }
   return nullptr;
+}
+
+// Bytes up to the last one that is not zero.
+size_t dataSize(kj::ArrayPtr<const kj::byte> bytes) {
+  size_t size = bytes.size();
+  while (size > 0 && bytes[size - 1] == 0) --size;
+  return size;
+}
+
+// The bytes of the sound fragment, of a record that began in an earlier page, with which a page
+// starts; 0 if none does.
+size_t recordGoesOn(kj::ArrayPtr<const kj::byte> page) {
+  if (page.size() <= WAL_HEADER_SIZE) return 0;
+  auto header = WalFragmentHeader::decode(page.begin());
+  bool middle = header.typeByte == MIDDLE;
+  if ((header.typeByte != LAST && !middle) || header.length == 0) return 0;
+  size_t end = WAL_HEADER_SIZE + header.length;
+  if (end > page.size() || (middle && end != WAL_PAGE_SIZE)) return 0;
+  return crc32c(page.slice(WAL_HEADER_SIZE, end)) == header.crc ? end : 0;
+}
+
+// Whether all behind the last good record can be of one group: short enough, or one record. That is
+// recognised by its sound fragments: nothing but zeros follows its last one. Some of its pages may
+// be missing, and not more than a group may be unreadable: that could have been other records.
+bool canBeOneGroup(const kj::ReadableFile& file, const WalDamage& damage, uint64_t size) {
+  uint64_t dataEnd = damage.at.offset;  // What follows is zero.
+  uint64_t unreadable = 0;
+  bool ended = false;     // A record's last fragment was seen.
+  bool oneRecord = true;  // As far as can be seen.
+
+  auto page = kj::heapArray<kj::byte>(WAL_PAGE_SIZE);
+  const uint64_t from = damage.at.offset;
+  for (uint64_t start = from - from % WAL_PAGE_SIZE; start < size; start += WAL_PAGE_SIZE) {
+    size_t read = file.read(start, page.slice(0, kj::min(WAL_PAGE_SIZE, size - start)));
+    auto bytes = page.slice(start < from ? from - start : 0, read).asConst();
+    size_t held = dataSize(bytes);
+    if (held == 0) continue;
+    dataEnd = start + (bytes.begin() - page.begin()) + held;
+    if (ended) oneRecord = false;
+    size_t sound = start < from ? 0 : recordGoesOn(bytes);
+    if (sound == 0) {
+      unreadable += held;
+    } else if (bytes[0] == LAST) {
+      ended = true;
+      if (held > sound) oneRecord = false;
+    }
+  }
+  if (dataEnd - damage.goodEnd <= WAL_MAX_GROUP) return true;
+  return oneRecord && unreadable <= WAL_MAX_GROUP;
 }
 
 Error refusal(const WalDamage& damage, kj::StringPtr why) {
@@ -78,11 +129,11 @@ kj::Maybe<Error> refuseUnlessTorn(const kj::ReadableDirectory& directory,
              "the damage lies outside the segment", walSegmentName(damage.at.segment),
              damage.at.offset, size);
 
-  // A record that has begun may be longer than a group, and then is one by itself.
-  uint64_t tail = size - (damage.inRecord ? damage.at.offset : damage.goodEnd);
-  if (tail > WAL_MAX_GROUP) {
-    return refusal(damage, kj::str(tail, " bytes follow, and one write of the log has at most ",
-                                   WAL_MAX_GROUP));
+  if (!canBeOneGroup(*file, damage, size)) {
+    return refusal(damage, kj::str(size - damage.goodEnd,
+                                   " bytes follow the last good record, and one write of the log "
+                                   "has at most ",
+                                   WAL_MAX_GROUP, " or is one record, which these are not"));
   }
   KJ_IF_MAYBE (next, findRecord(*file, damage.at.offset, size)) {
     return refusal(damage, kj::str("a sound record follows at offset ", *next));

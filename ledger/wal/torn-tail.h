@@ -7,6 +7,9 @@
 // was written. Such a tail is copied aside and cut: readers, flow-go's too, then read straight on
 // to the segments that follow. Anything else may be records that were acknowledged, and is refused.
 //
+// The pages of a write reach the disk in any order, so any of them may be missing. If what is there
+// can only be of one record, all of it is torn, however long it is.
+//
 // Cautious where the two look alike: a sound fragment that begins a record behind the damage means
 // refusal, even if it is the one block of a torn group that reached the disk, or bytes of a torn
 // record's value that look like a fragment.
