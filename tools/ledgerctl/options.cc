@@ -91,7 +91,7 @@ void addCommands(CLI::App& app, Options& options) {
   verify.add_flag("--flow-go", options.flowGo,
                   "flow-go's laxer verdict: trailing bytes, inclusion flags and keys are not "
                   "looked at");
-  verify.footer("With keys, the proof must cover exactly those.");
+  verify.footer("With keys, the proof must cover exactly those.\n");
 
   add(Command::INFO, "info", "What the server is: versions, limits, memory, arenas");
 }
@@ -125,14 +125,14 @@ kj::OneOf<Options, Exit> parseOptions(int argc, const char* const* argv) {
   std::string transport = "auto";
   app.add_option("--transport", transport,
                  "How large payloads travel: auto (shared memory if granted), shm or inline")
-      ->check(CLI::IsMember(std::vector<std::string>{"auto", "shm", "inline"}))
+      ->check(CLI::IsMember(std::vector<std::string>{"auto", "shm", "inline"}).description(""))
       ->type_name("HOW");
   app.add_option("--timeout", options.timeoutSeconds, "Seconds that a call may take (60)")
-      ->check(CLI::Range(0.001, 1e6))
+      ->check(CLI::Range(0.001, 1e6).description(""))
       ->type_name("SECONDS");
   app.add_option("--connect-timeout", options.connectTimeoutSeconds,
                  "Seconds to go on trying to connect (0: one attempt)")
-      ->check(CLI::Range(0.0, 1e6))
+      ->check(CLI::Range(0.0, 1e6).description(""))
       ->type_name("SECONDS");
   app.add_flag("--json", options.json, "JSON on standard output, with all bytes in hex");
   addCommands(app, options);

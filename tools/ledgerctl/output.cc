@@ -73,7 +73,10 @@ ExitCode Output::fail(ExitCode code, kj::StringPtr message) {
 }
 
 ExitCode Output::refuse(const ledger::Error& error, ExitCode code) {
-  if (!isJson()) return fail(code, kj::str(error.message, " (", reasonName(error.reason), ")"));
+  if (!isJson()) {
+    if (error.reason == ledger::Reason::UNSPECIFIED) return fail(code, error.message);
+    return fail(code, kj::str(error.message, " (", reasonName(error.reason), ")"));
+  }
   Json json = {{"error",
                 {{"code", codeName(error.code).cStr()},
                  {"reason", reasonName(error.reason).cStr()},

@@ -1,12 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "ledger/path-finder.h"
 #include "ledger/proof/verify.h"
 #include "tools/ledgerctl/commands.h"
 #include "tools/ledgerctl/text.h"
+
+#include <map>
 
 namespace ledgerctl {
 namespace {
 
 using ledger::ProvenRegister;
+
+// The keys that were given, by path: a proof of an absent register has no key.
+using KeysByPath = std::map<ledger::Path, ledger::EncodedKey>;
+
+KeysByPath byPath(kj::ArrayPtr<const ledger::EncodedKey> keys) {
+  KeysByPath map;
+  for (auto key : keys) map.emplace(ledger::pathOf(key), key);
+  return map;
+}
+
+kj::String nameOf(const ProvenRegister& proven, const KeysByPath& asked) {
+  if (proven.key.size() > 0) return keyText(proven.key);
+  auto found = asked.find(proven.path);
+  if (found != asked.end()) return keyText(found->second);
+  return kj::str("path ", toHex(proven.path.ptr()));
+}
 
 kj::StringPtr verdictOf(const Options& options, bool covered) {
   if (options.flowGo) return "flow-go accepts the proof"_kj;
@@ -14,17 +33,15 @@ kj::StringPtr verdictOf(const Options& options, bool covered) {
 }
 
 ExitCode reportText(const Options& options, kj::StringPtr verdict,
-                    kj::ArrayPtr<const ProvenRegister> proven, Output& output) {
+                    kj::ArrayPtr<const ProvenRegister> proven, const KeysByPath& asked,
+                    Output& output) {
   auto code = output.line(kj::str(verdict, ": ", countText(proven.size(), "register"), " of state ",
                                   options.state.c_str()));
   for (auto& one : proven) {
-    auto name = one.value.size() == 0 && one.key.size() == 0
-                    ? kj::str("path ", toHex(one.path.ptr()))
-                    : keyText(one.key);
     auto value = one.value.size() == 0
                      ? kj::str("not allocated")
                      : kj::str(sizeText(one.value.size()), "  ", previewText(one.value));
-    code = kj::max(code, output.line(kj::str("  ", name, "  ", value)));
+    code = kj::max(code, output.line(kj::str("  ", nameOf(one, asked), "  ", value)));
   }
   return code;
 }
@@ -68,14 +85,14 @@ ExitCode runVerify(const Options& options, Output& output) {
   auto& proven = verified.get<kj::Array<ProvenRegister>>();
 
   bool covered = !options.items.empty() || !options.file.empty();
+  auto views = viewsOf(keys.get<kj::Array<Key>>());
   if (covered) {
-    auto views = viewsOf(keys.get<kj::Array<Key>>());
     KJ_IF_MAYBE (error, ledger::coversExactly(proven, views)) {
       return output.refuse(*error, ExitCode::NOT_PROVEN);
     }
   }
   if (output.isJson()) return reportJson(options, covered, proven, output);
-  return reportText(options, verdictOf(options, covered), proven, output);
+  return reportText(options, verdictOf(options, covered), proven, byPath(views), output);
 }
 
 }  // namespace ledgerctl
