@@ -8,16 +8,15 @@
 namespace ledger {
 
 namespace {
-constexpr uint64_t PAGE_SIZE = 4096;
 uint64_t roundUpToPage(uint64_t bytes) {
-  return (bytes + PAGE_SIZE - 1) / PAGE_SIZE * PAGE_SIZE;
+  return (bytes + shm::pageSize() - 1) / shm::pageSize() * shm::pageSize();
 }
 }  // namespace
 
 NodeStore::NodeStore(kj::Own<const shm::MemoryBudget> budget, SegmentSizes sizes)
     : budget(kj::mv(budget)), sizes(sizes), table(kj::atomicAddRef(*this->budget), *this, 1) {
-  KJ_REQUIRE(sizes.first >= PAGE_SIZE && sizes.most >= sizes.first && sizes.commitStep > 0 &&
-             sizes.commitStep % PAGE_SIZE == 0);
+  KJ_REQUIRE(sizes.first >= shm::pageSize() && sizes.most >= sizes.first && sizes.commitStep > 0 &&
+             sizes.commitStep % shm::pageSize() == 0);
 }
 
 uint32_t NodeStore::open(uint32_t group) {

@@ -10,7 +10,6 @@ namespace ledger {
 
 namespace {
 
-constexpr uint64_t PAGE_SIZE = 4096;
 constexpr uint64_t HEADER_SPACE = 64;  // Of a segment: its header, padded to a cache line.
 
 uint64_t roundUp(uint64_t bytes, uint64_t to) {
@@ -99,8 +98,9 @@ kj::Maybe<shm::Shortage> PayloadStore::allocate(kj::ArrayPtr<const Lengths> leng
 
 kj::Maybe<shm::Shortage> PayloadStore::extend(Segment& segment, uint64_t end) const {
   if (end <= segment.committed) return nullptr;
-  auto target = std::min(segment.memory->size(),
-                         roundUp(std::max(end, segment.committed + sizes.commitStep), PAGE_SIZE));
+  auto target =
+      std::min(segment.memory->size(),
+               roundUp(std::max(end, segment.committed + sizes.commitStep), shm::pageSize()));
   auto more = target - segment.committed;
   auto reserved = budget->reserve(more);
   if (reserved.is<shm::Shortage>()) return kj::mv(reserved.get<shm::Shortage>());
@@ -111,7 +111,7 @@ kj::Maybe<shm::Shortage> PayloadStore::extend(Segment& segment, uint64_t end) co
 }
 
 kj::Maybe<shm::Shortage> PayloadStore::makeOwn(uint64_t space, Segment& out) const {
-  out.memory = shm::Memfd::create("ledgerd-values", roundUp(HEADER_SPACE + space, PAGE_SIZE));
+  out.memory = shm::Memfd::create("ledgerd-values", roundUp(HEADER_SPACE + space, shm::pageSize()));
   return extend(out, HEADER_SPACE + space);
 }
 
@@ -136,7 +136,7 @@ kj::Maybe<shm::Shortage> PayloadStore::take(State& state, uint64_t space, Payloa
   }
   Segment next;
   next.shared = true;
-  next.memory = shm::Memfd::create("ledgerd-values", roundUp(state.nextSize, PAGE_SIZE));
+  next.memory = shm::Memfd::create("ledgerd-values", roundUp(state.nextSize, shm::pageSize()));
   KJ_IF_MAYBE (shortage, extend(next, HEADER_SPACE + space)) return kj::mv(*shortage);
   auto number = install(state, kj::mv(next));
   state.nextSize = std::min(state.nextSize * 2, sizes.most);
