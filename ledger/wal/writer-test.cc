@@ -71,8 +71,6 @@ TEST(WalWriter, WritesTheWorkedExample) {
   auto open = readFile(*directory, "00000000");
   EXPECT_EQ(open, hex("0100a24489965c") + update + hex("010023e07884ee") + removal);
   EXPECT_EQ(open.size(), 211u);
-  EXPECT_EQ(writer.recordsCommitted(), 2u);
-  EXPECT_EQ(writer.segmentBytes(), 211u);
 
   writer.close();
   EXPECT_EQ(readFile(*directory, "00000000"), open + std::string(32768 - 211, '\0'));
@@ -199,7 +197,8 @@ TEST(WalWriter, CutsAFailedWriteAwayAndGoesOn) {
     for (size_t i = 0; i < records.size(); ++i) {
       // A failing group: into this segment, at its first, second and third piece.
       for (int fault = 0; fault < 3; ++fault) {
-        auto before = writer.segmentBytes();
+        auto current = walSegmentName(writer.segment());
+        auto before = readFile(*directory, current);
         writer.append(asBytes(records[i]));
         writer.append(asBytes(pattern(60000, 99)));
         writer.append(asBytes(pattern(90000, 98)));
@@ -209,7 +208,7 @@ TEST(WalWriter, CutsAFailedWriteAwayAndGoesOn) {
         EXPECT_NE(failureOf([&]() { writer.commit(); }).find("no space left"), std::string::npos);
         faults.writes = Faults::NEVER;
         EXPECT_FALSE(writer.isPoisoned());
-        EXPECT_EQ(writer.segmentBytes(), before);
+        EXPECT_TRUE(readFile(*directory, current) == before);
         EXPECT_EQ(writer.groupSize(), 0u);
       }
       writer.append(asBytes(records[i]));

@@ -44,7 +44,7 @@ WalFragmentType fragmentType(bool first, bool last) {
 WalWriter::WalWriter(kj::Own<const kj::Directory> directoryParam, WalWriterOptions options)
     : directory(kj::mv(directoryParam)),
       segmentSize(options.segmentSize),
-      committed{.segment = options.segment},
+      committed{.segment = options.segment, .offset = 0},
       laidOut(committed) {
   KJ_REQUIRE(segmentSize > 0 && segmentSize % WAL_PAGE_SIZE == 0,
              "a segment's size must be a multiple of the page size", segmentSize, WAL_PAGE_SIZE);
@@ -123,7 +123,6 @@ void WalWriter::append(kj::ArrayPtr<const kj::byte> record) {
     laidOut.offset += WAL_HEADER_SIZE + payload.size();
     if (pageRest(laidOut.offset) < WAL_HEADER_SIZE) padPage();
   }
-  ++laidOut.records;
 }
 
 void WalWriter::commit() {
@@ -131,7 +130,6 @@ void WalWriter::commit() {
   if (pieces.size() == 0) return;
   writeGroup();
   committed = laidOut;
-  committed.bytes += group.size();
   discard();
 }
 

@@ -57,21 +57,11 @@ public:
   // Commits, fills the last page with zeros and syncs. No call may follow.
   void close();
 
-  // Of the last committed record; of the segment opened, before the first.
+  // Of the last committed record; the segment opened, before the first.
   uint64_t segment() const { return committed.segment; }
-  uint64_t segmentBytes() const { return committed.offset; }
-  // Since the writer was opened.
-  uint64_t recordsCommitted() const { return committed.records; }
-  uint64_t bytesCommitted() const { return committed.bytes; }
   bool isPoisoned() const { return poison != nullptr; }
 
 private:
-  struct Place {
-    uint64_t segment;
-    uint64_t offset = 0;
-    uint64_t records = 0;
-    uint64_t bytes = 0;  // Over all segments.
-  };
   // What a group adds to one segment.
   struct Piece {
     uint64_t segment;
@@ -90,8 +80,8 @@ private:
   const kj::Own<const kj::Directory> directory;
   const uint64_t segmentSize;
   kj::Own<const kj::File> file;  // The segment that the last committed byte is in.
-  Place committed;
-  Place laidOut;  // With the group.
+  WalPosition committed;         // The end of what is on disk.
+  WalPosition laidOut;           // The same with the group.
 
   kj::Vector<kj::byte> group;
   kj::Vector<Piece> pieces;
