@@ -127,7 +127,10 @@ public:
                    kj::PathPtr fromPath, kj::TransferMode mode) const override {
     return inner->tryTransfer(toPath, toMode, fromDirectory, fromPath, mode);
   }
-  bool tryRemove(kj::PathPtr path) const override { return inner->tryRemove(path); }
+  bool tryRemove(kj::PathPtr path) const override {
+    KJ_REQUIRE(!trip(faults.removes), "injected fault: unlink");
+    return inner->tryRemove(path);
+  }
 
 protected:
   kj::Own<const kj::FsNode> cloneFsNode() const override {

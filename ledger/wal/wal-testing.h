@@ -53,6 +53,7 @@ struct Faults {
   int syncs = NEVER;
   int truncates = NEVER;
   int creates = NEVER;
+  int removes = NEVER;
   size_t shortWrite = 0;  // Bytes that reach the file before a write fails.
   int datasyncCount = 0;
   int directorySyncCount = 0;

@@ -287,6 +287,45 @@ TEST(WalWriter, IsPoisonedIfAFailedWriteCannotBeCutAway) {
   }
 }
 
+// Whichever step of the undoing fails, the others are done: catches bytes of a refused group that
+// the next start would take for records, and segments left with a gap between them.
+TEST(WalWriter, LeavesNoRecordOfAFailedGroupWhateverElseFails) {
+  struct {
+    int Faults::*step;
+    int countdown;
+    std::vector<std::string> names;
+  } cases[] = {
+      {&Faults::removes, 0, {"00000000", "00000001", "00000002"}},
+      {&Faults::removes, 1, {"00000000", "00000001"}},
+      {&Faults::truncates, 1, {"00000000"}},
+      {&Faults::truncates, 2, {"00000000"}},
+      {&Faults::syncs, 2, {"00000000"}},  // The two before are of the new segments' names.
+  };
+  for (auto& fault : cases) {
+    SCOPED_TRACE(&fault - cases);
+    Faults faults;
+    auto directory = newDirectory();
+    WalWriter writer(newFaultyDirectory(directory->clone(), faults),
+                     {.segmentSize = 2 * WAL_PAGE_SIZE});
+    writer.append(asBytes("kept"));
+    writer.commit();
+    const auto before = readFile(*directory, "00000000");
+
+    for (int i = 0; i < 3; ++i) writer.append(asBytes(pattern(40000)));  // Into segments 0, 1, 2.
+    faults.writes = 2;
+    faults.shortWrite = 1000;
+    faults.*fault.step = fault.countdown;
+    EXPECT_NE(failureOf([&]() { writer.commit(); }).find("no space left"), std::string::npos);
+    EXPECT_TRUE(writer.isPoisoned());
+
+    EXPECT_EQ(fileNames(*directory), fault.names);
+    EXPECT_TRUE(readFile(*directory, "00000000") == before);
+    auto log = readLog(*directory);
+    EXPECT_TRUE(log.records == std::vector<std::string>{"kept"});
+    EXPECT_TRUE(log.damage == nullptr);
+  }
+}
+
 // flow-go reads only numbers without gaps; and nothing that exists may be written over.
 TEST(WalWriter, CreatesTheSegmentsBelowItsOwnAndNeverTouchesExistingOnes) {
   auto directory = newDirectory();

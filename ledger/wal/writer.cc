@@ -181,20 +181,31 @@ void WalWriter::syncOrPoison(kj::FunctionParam<void()> sync) {
 }
 
 // Takes back what a failed commit() wrote. With the writer poisoned too, as far as it goes: a
-// record that was refused should not be found at the next start.
+// record that was refused should not be found at the next start. So each step is tried, whatever
+// became of the others, and the bytes go before the names.
 void WalWriter::undoGroup(kj::ArrayPtr<const uint64_t> created) {
-  auto failure = kj::runCatchingExceptions([&]() {
-    for (size_t i = created.size(); i > 0; --i) {
-      directory->remove(kj::Path(walSegmentName(created[i - 1])));
+  const bool canSync = poison == nullptr;
+  auto attempt = [&](auto&& step) {
+    KJ_IF_MAYBE (cause, kj::runCatchingExceptions([&]() { step(); })) {
+      if (poison == nullptr) poison = kj::mv(*cause);
+      return false;
     }
-    file->truncate(committed.offset);
-    if (poison != nullptr) return;
-    if (created.size() > 0) directory->sync();
-    file->sync();
-  });
-  KJ_IF_MAYBE (cause, failure) {
-    if (poison == nullptr) poison = kj::mv(*cause);
+    return true;
+  };
+
+  attempt([&]() { file->truncate(committed.offset); });
+  for (uint64_t number : created) {
+    kj::Path name(walSegmentName(number));
+    attempt([&]() { directory->openFile(name, kj::WriteMode::MODIFY)->truncate(0); });
   }
+  // From the last one on, and none below one that stays: numbers have no gaps.
+  for (size_t i = created.size(); i > 0; --i) {
+    kj::Path name(walSegmentName(created[i - 1]));
+    if (!attempt([&]() { directory->remove(name); })) break;
+  }
+  if (!canSync) return;
+  if (created.size() > 0) attempt([&]() { directory->sync(); });
+  attempt([&]() { file->sync(); });
 }
 
 }  // namespace ledger
