@@ -44,6 +44,9 @@ public:
   }
 
   void attach(const std::string& socket) {
+    // KJ's clock stands still between waits; other ledgers may have been at work for long since the
+    // last one, and the time limits below must not count that.
+    io.provider->getTimer().afterDelay(0 * kj::SECONDS).wait(io.waitScope);
     client::ConnectOptions options;
     options.address = socket.c_str();
     options.connection.transport = transport;
