@@ -28,8 +28,16 @@ ExitCode runWithServer(const Options& options, Output& output) {
       .handshakeTimeout = seconds(options.timeoutSeconds),
       .callTimeout = seconds(options.timeoutSeconds),
   };
-  auto client = ledger::client::connect(io.provider->getNetwork(), io.provider->getTimer(), connect)
-                    .wait(io.waitScope);
+  kj::Own<ledger::client::LedgerClient> client;
+  auto failure = kj::runCatchingExceptions([&]() {
+    auto& network = io.provider->getNetwork();
+    auto& timer = io.provider->getTimer();
+    client = ledger::client::connect(network, timer, connect).wait(io.waitScope);
+  });
+  KJ_IF_MAYBE (exception, failure) {
+    // Also a server that refuses: another version, or no shared memory where it was asked for.
+    return output.fail(ExitCode::NO_CONNECTION, exception->getDescription());
+  }
   return runCommand(options, *client, io.waitScope, output);
 }
 
