@@ -22,6 +22,10 @@ namespace {
 constexpr unsigned HEADER = CHECKPOINT_PARTS;  // Index of the header among the files.
 constexpr unsigned FILES = CHECKPOINT_PARTS + 1;
 
+// What rename(2) does. That nothing is overwritten is seen to before; a rename that refuses to
+// overwrite is not known to every file system.
+constexpr kj::WriteMode OVERWRITE = kj::WriteMode::CREATE | kj::WriteMode::MODIFY;
+
 enum class Outcome { WRITTEN, STOPPED };
 
 // With its context, which says which file it was.
@@ -87,22 +91,37 @@ public:
     return Outcome::WRITTEN;
   }
 
-  // Removes all that was made, the header first. Returns what could not be removed, and why.
+  // Removes all that was made. Returns what could not be removed, and why. If it ends half-way, by
+  // a crash or a fault, it leaves what removeInterruptedCheckpoints() knows: the header has its
+  // temporary name again before the first part goes, and that name goes after the last one.
   kj::String undo() {
     kj::Vector<kj::String> left;
-    for (unsigned i = FILES; i-- > 0;) {
-      auto& output = outputs[i];
-      for (auto* name : {&output.claimedName, &output.temporaryName}) {
-        if (*name == nullptr) continue;
-        auto failure = kj::runCatchingExceptions([&]() { directory.tryRemove(kj::Path(*name)); });
-        KJ_IF_MAYBE (exception, failure) {
-          left.add(kj::str("; left behind: ", *name, ": ", exception->getDescription()));
-        }
+    auto attempt = [&](kj::StringPtr what, auto&& step) {
+      auto failure = kj::runCatchingExceptions(step);
+      KJ_IF_MAYBE (exception, failure) {
+        left.add(kj::str("; left behind: ", what, ": ", exception->getDescription()));
       }
-      // A header must not come back after a crash when its parts do not.
-      if (i == HEADER && output.claimedName != nullptr) {
-        kj::runCatchingExceptions([&]() { directory.sync(); });
-      }
+      return failure == nullptr;
+    };
+    auto remove = [&](kj::StringPtr name) {
+      attempt(name, [&]() { directory.tryRemove(kj::Path(name)); });
+    };
+    auto& header = outputs[HEADER];
+    if (header.finalNameUsed && !attempt(header.finalName, [&]() {
+          if (directory.tryTransfer(kj::Path(header.temporaryName), OVERWRITE, directory,
+                                    kj::Path(header.finalName), kj::TransferMode::MOVE)) {
+            header.temporaryNameUsed = true;
+          }
+          directory.sync();
+        })) {
+      return kj::str(left[0], " (complete, with all its parts)");
+    }
+    for (auto& output : kj::arrayPtr(outputs.data(), CHECKPOINT_PARTS)) {
+      if (output.finalNameUsed) remove(output.finalName);
+      if (output.temporaryNameUsed) remove(output.temporaryName);
+    }
+    if (header.temporaryNameUsed && attempt(header.temporaryName, [&]() { directory.sync(); })) {
+      remove(header.temporaryName);
     }
     return kj::strArray(left, "");
   }
@@ -112,8 +131,9 @@ public:
 private:
   struct Output {
     kj::String finalName;
-    kj::String temporaryName;  // Null: not made, or renamed.
-    kj::String claimedName;    // finalName from when it may be this attempt's file. Else null.
+    kj::String temporaryName;
+    bool temporaryNameUsed = false;
+    bool finalNameUsed = false;  // There may be a file of this attempt.
     uint32_t crc = 0;
   };
 
@@ -143,6 +163,7 @@ private:
   Outcome writeFile(Output& output, uint16_t magic, OnThread thread, Fill&& fill) {
     auto temporary = createTemporary(directory, output.finalName);
     output.temporaryName = kj::mv(temporary.name);
+    output.temporaryNameUsed = true;
     CheckpointFile file(*temporary.file, output.temporaryName, [this, thread](uint64_t bytes) {
       auto now = done.fetch_add(bytes, std::memory_order_relaxed) + bytes;
       if (thread == OnThread::CALLERS) options.progress(now, std::max(now, estimate));
@@ -250,11 +271,10 @@ private:
   }
 
   void giveFinalName(Output& output) {
-    // Claimed before: a rename that is said to have failed may have been made.
-    output.claimedName = kj::str(output.finalName);
-    directory.transfer(kj::Path(output.finalName), kj::WriteMode::CREATE | kj::WriteMode::MODIFY,
-                       kj::Path(output.temporaryName), kj::TransferMode::MOVE);
-    output.temporaryName = nullptr;
+    output.finalNameUsed = true;  // Even if an error is reported.
+    directory.transfer(kj::Path(output.finalName), OVERWRITE, kj::Path(output.temporaryName),
+                       kj::TransferMode::MOVE);
+    output.temporaryNameUsed = false;
   }
 
   const kj::Directory& directory;
