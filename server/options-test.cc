@@ -71,7 +71,7 @@ TEST(Options, EveryFlagRefusesWhatIsOutOfItsRange) {
     std::initializer_list<const char*> good;
   } cases[] = {
       {"--mtrie-cache-size", {"0", "65536", "-1", "x", "", "1x", "1.5"}, {"1", "65535"}},
-      {"--wal-segment-size", {"0", "32768", "65537", "100000", "2GiB"}, {"65536", "64KiB", "1GiB"}},
+      {"--wal-segment-size", {"0", "16384", "65537", "100000", "2GiB"}, {"32768", "64KiB", "1GiB"}},
       {"--max-request-size", {"0", "1023", "65GiB", "1TB", "99999999999999999999"}, {"1KiB"}},
       {"--max-response-size", {"0", "1023", "65GiB"}, {"1073741824", "64G"}},
       {"--arena-size", {"0", "65535"}, {"65536", "2GiB"}},

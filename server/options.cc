@@ -49,7 +49,7 @@ void declare(CLI::App& app, Texts& texts) {
       ->group("Ledger")
       ->capture_default_str();
   app.add_option("--wal-segment-size", texts.walSegmentSize,
-                 "Length of the log's files: a multiple of 32768, from 64KiB to 1GiB")
+                 "Length of the log's files: a multiple of 32768, from 32KiB to 1GiB")
       ->group("Ledger")
       ->capture_default_str();
 
@@ -190,7 +190,7 @@ Options check(Checker& check, const Texts& texts) {
   options.socketPath = parseSocketPath(check, texts);
   options.socketMode = parseMode(check, texts.socketMode);
   options.forestCapacity = check.number("--mtrie-cache-size", texts.forestCapacity, 1, 65535);
-  options.walSegmentSize = check.size("--wal-segment-size", texts.walSegmentSize, 64 * KIB, GIB);
+  options.walSegmentSize = check.size("--wal-segment-size", texts.walSegmentSize, 32 * KIB, GIB);
   if (options.walSegmentSize % 32768 != 0) {
     check.problem("--wal-segment-size must be a multiple of 32768, not ", options.walSegmentSize);
   }
