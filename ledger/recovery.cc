@@ -32,10 +32,12 @@ public:
         options(options),
         segments(listWalSegments(directory)),
         checkpoints(listCheckpoints(directory)) {
-    auto numbers = KJ_MAP(segment, segments) {
-      return segment.number;
-    };
-    auto planned = planRecovery({numbers, checkpoints, hasRootCheckpoint(directory)});
+    auto numbers = KJ_MAP(segment, segments) { return segment.number; };
+    kj::Vector<uint64_t> empty;
+    for (const auto& segment : segments) {
+      if (segment.size == 0) empty.add(segment.number);
+    }
+    auto planned = planRecovery({numbers, checkpoints, hasRootCheckpoint(directory), empty});
     KJ_SWITCH_ONEOF(planned) {
       KJ_CASE_ONEOF(error, Error) {
         refuse(kj::str(name, ": ", error.message));
