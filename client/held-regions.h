@@ -31,8 +31,6 @@ public:
   // nothing.
   void close();
 
-  size_t count() const { return held.size(); }  // On the loop.
-
 private:
   struct Returned {
     kj::Vector<uint64_t> numbers;

@@ -25,8 +25,6 @@ public:
   // Throws if the server does not open it, or if it is not what the server says.
   kj::Promise<kj::Own<const shm::MappedArena>> open(uint32_t id);
 
-  size_t count() const { return arenas.size(); }
-
 private:
   struct Entry {
     kj::Maybe<kj::ForkedPromise<void>> opening;  // Done once there is a mapping, or it failed.
