@@ -14,6 +14,8 @@ constexpr uint64_t NODES_BETWEEN_LOOKS = 1024;  // At `stop`.
 
 }  // namespace
 
+NodeNumbers::NodeNumbers(const shm::MemoryBudget& budget) : budget(kj::atomicAddRef(budget)) {}
+
 // Where `slot` is, or would be put. Slots are handed out in order, so they are spread by a
 // multiplication (by 2^64 divided by the golden ratio) whose upper bits count.
 size_t NodeNumbers::placeOf(uint64_t slot) const {
@@ -36,11 +38,25 @@ void NodeNumbers::add(NodeRef node, uint64_t number) {
 }
 
 void NodeNumbers::grow() {
+  auto count = kj::max(FIRST_ENTRIES, entries.size() * 2);
+  shm::Reservation more;
+  KJ_SWITCH_ONEOF(budget->reserve(count * sizeof(Entry))) {
+    KJ_CASE_ONEOF(shortage, shm::Shortage) {
+      kj::throwFatalException(
+          kj::Exception(kj::Exception::Type::OVERLOADED, __FILE__, __LINE__,
+                        kj::str("no memory to write the checkpoint with: ", shortage.describe())));
+    }
+    KJ_CASE_ONEOF(reserved, shm::Reservation) {
+      more = kj::mv(reserved);
+    }
+  }
   auto old = kj::mv(entries);
-  entries = kj::heapArray<Entry>(kj::max(FIRST_ENTRIES, old.size() * 2));
+  entries = kj::heapArray<Entry>(count);
   for (const auto& entry : old) {
     if (entry.slot != 0) entries[placeOf(entry.slot)] = entry;
   }
+  old = nullptr;
+  reservation = kj::mv(more);
 }
 
 NodeWriter::NodeWriter(const Store& store, CheckpointFile& file, const Stop& stop,
@@ -51,6 +67,7 @@ NodeWriter::NodeWriter(const Store& store, CheckpointFile& file, const Stop& sto
       first(firstNumber),
       lowestHeight(lowestHeight),
       findBelow(kj::mv(findBelow)),
+      written(*store.budget),
       next(firstNumber) {}
 
 NodeWriter::NodeWriter(const Store& store, CheckpointFile& file, const Stop& stop,

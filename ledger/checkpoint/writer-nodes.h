@@ -12,6 +12,7 @@
 #include "ledger/checkpoint/writer-file.h"
 #include "ledger/stop.h"
 #include "ledger/trie/store.h"
+#include "shm/memory-budget.h"
 
 #include <kj/array.h>
 #include <kj/function.h>
@@ -21,9 +22,12 @@ namespace ledger {
 // From nodes to numbers. Thread: one at a time.
 class NodeNumbers final {
 public:
+  // Takes its memory from `budget`.
+  explicit NodeNumbers(const shm::MemoryBudget& budget);
+
   // 0: not in the table.
   uint64_t find(NodeRef node) const;
-  // `node` is not in the table, and `number` is not 0.
+  // `node` is not in the table, and `number` is not 0. Throws if the budget has no room.
   void add(NodeRef node, uint64_t number);
 
 private:
@@ -35,7 +39,9 @@ private:
   size_t placeOf(uint64_t slot) const;
   void grow();
 
-  kj::Array<Entry> entries;  // A power of two of them, at most three quarters in use.
+  kj::Own<const shm::MemoryBudget> budget;
+  shm::Reservation reservation;  // Given back after `entries`.
+  kj::Array<Entry> entries;      // A power of two of them, at most three quarters in use.
   size_t used = 0;
 };
 

@@ -8,6 +8,7 @@
 #include "ledger/checkpoint/names.h"
 #include "ledger/checkpoint/writer-testing.h"
 #include "ledger/trie/update.h"
+#include "shm/memory-budget.h"
 
 #include <gtest/gtest.h>
 
@@ -276,6 +277,41 @@ TEST(CheckpointWriter, TakesOneTrieToAsManyAsTheFormatCounts) {
   }
   auto files = write(tries.slice(0, CHECKPOINT_MAX_TRIES));
   EXPECT_EQ(files.at("checkpoint.00000007.016").size(), 26 + CHECKPOINT_MAX_TRIES * 56);
+}
+
+// The tables of a checkpoint count against the memory limit, and only while it is written.
+TEST(CheckpointWriter, KeepsToTheMemoryLimit) {
+  auto budget = shm::MemoryBudget::create("--memory-limit", uint64_t(1) << 24);
+  auto store = kj::atomicRefcounted<Store>(
+      *budget, SegmentSizes{uint64_t(64) << 10, uint64_t(1) << 20, uint64_t(64) << 10});
+  auto empty = Trie::empty(kj::atomicAddRef(*store));
+  std::vector<Write> writes;
+  for (unsigned i = 0; i < 256; ++i) {
+    Path path = pathFrom(0x70);
+    path.bytes[1] = i;
+    writes.push_back({path, "key", "value"});
+  }
+  kj::Vector<kj::Own<const Trie>> tries;
+  tries.add(update(*empty, writes));
+  // Each of them shares all registers but one.
+  for (auto& write : writes) tries.add(update(*tries[0], {{write.path, "key", "other"}}));
+
+  auto used = budget->used();
+  auto rest = budget->reserve(budget->limit() - used - 4096);
+  ASSERT_TRUE(rest.is<shm::Reservation>());
+  CrashingDisk disk;
+  auto failure =
+      kj::runCatchingExceptions([&]() { writeCheckpoint(*disk.directory(), NAME, tries); });
+  KJ_IF_MAYBE (exception, failure) {
+    EXPECT_EQ(exception->getType(), kj::Exception::Type::OVERLOADED);
+  } else {
+    ADD_FAILURE() << "no exception";
+  }
+  EXPECT_TRUE(disk.now().empty());
+  EXPECT_EQ(budget->used(), budget->limit() - 4096);
+  rest = shm::Reservation();
+  expectSame(write(tries), filesOf(simpleCheckpoint(tries), NAME));
+  EXPECT_EQ(budget->used(), used);
 }
 
 // flow-go deletes the older checkpoint in this case.

@@ -139,7 +139,7 @@ private:
 
   // A subtrie part, as the top part refers to it.
   struct Subtries {
-    NodeNumbers roots;  // Nodes at CHECKPOINT_SUBTRIE_HEIGHT.
+    kj::Maybe<NodeNumbers> roots;  // Nodes at CHECKPOINT_SUBTRIE_HEIGHT.
     uint64_t nodes = 0;
     uint64_t nodesBefore = 0;  // In the parts before.
   };
@@ -179,13 +179,15 @@ private:
     return writeFile(outputs[part], CHECKPOINT_SUBTRIE_MAGIC, thread, [&](CheckpointFile& file) {
       NodeWriter nodes(store, file, halt, 1);
       auto& own = subtries[part];
+      NodeNumbers roots(*store.budget);
       for (const auto& trie : tries) {
         auto top = subtrieOf(*trie, part);
         auto number = nodes.write(top, CHECKPOINT_SUBTRIE_HEIGHT);
         if (nodes.stopped() || halt.requested()) return Outcome::STOPPED;
-        if (number != 0 && own.roots.find(top) == 0) own.roots.add(top, number);
+        if (number != 0 && roots.find(top) == 0) roots.add(top, number);
       }
       own.nodes = nodes.count();
+      own.roots = kj::mv(roots);
       file.number(own.nodes);
       return Outcome::WRITTEN;
     });
@@ -218,6 +220,7 @@ private:
     };
     {
       kj::Vector<kj::Own<kj::Thread>> threads;  // Joined at the end of the block.
+      KJ_ON_SCOPE_FAILURE(failed = true);
       for (unsigned i = 1; i < options.threads; ++i) {
         threads.add(kj::heap<kj::Thread>([&]() { work(OnThread::ANOTHER); }));
       }
@@ -239,7 +242,7 @@ private:
       NodeWriter nodes(store, file, halt, subtrieNodes + 1, CHECKPOINT_SUBTRIE_HEIGHT + 1,
                        [this](NodeRef node, unsigned prefix) {
                          const auto& part = subtries[prefix];
-                         auto number = part.roots.find(node);
+                         auto number = KJ_ASSERT_NONNULL(part.roots).find(node);
                          KJ_ASSERT(number != 0, "a subtrie that is in no part", prefix);
                          return part.nodesBefore + number;
                        });

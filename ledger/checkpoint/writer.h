@@ -9,7 +9,8 @@
 //
 // No attempt touches a file that it did not create, and a header on disk means 17 complete parts on
 // disk, after a crash at any point:
-//   1. every file, the header last, is written under a temporary name (temporaries.h) and synced;
+//   1. every file, the header last, is written under a temporary name (writer-temporaries.h) and
+//   synced;
 //   2. the directory is synced, so that the header's temporary name outlasts what follows;
 //   3. the parts get their names, and the directory is synced;
 //   4. the header gets its name, and the directory is synced.
@@ -54,9 +55,10 @@ struct WrittenCheckpoint {
 // this name. `directory` must be able to move a file within itself, which KJ's in-memory directory
 // is not: it would wait for ever.
 //
-// Memory: a buffer of 1 MiB per thread; for each node with more than one reference 22 to 43 bytes
-// (64 while a table grows) until the part is done, so that a node that no other trie or node refers
-// to costs nothing; as much for each different subtrie at height 252, until the end.
+// Memory, all but the buffers out of the store's budget (over it: OVERLOADED is thrown): a buffer
+// of 1 MiB per thread; for each node with more than one reference 22 to 43 bytes (64 while a table
+// grows) until the part is done, so that a node that no other trie or node refers to costs nothing;
+// as much for each different subtrie at height 252, until the end.
 Result<WrittenCheckpoint> writeCheckpoint(const kj::Directory& directory, kj::StringPtr name,
                                           kj::ArrayPtr<const kj::Own<const Trie>> tries,
                                           CheckpointWriteOptions options = {});
