@@ -4,6 +4,7 @@
 // them all.
 
 #include "ledger/ledger.h"
+#include "server/session-arenas.h"
 #include "server/workers.h"
 #include "shm/memory-budget.h"
 #include "shm/retired-arenas.h"
@@ -38,6 +39,8 @@ struct Host {
   const shm::RetiredArenas& retiredArenas;
   const ServiceLimits limits;
   const kj::TimePoint start;
+
+  const SessionArenas sessionArenas{};
 
   // Sessions that are open.
   mutable std::atomic<uint32_t> sessions{0};

@@ -17,15 +17,22 @@ constexpr uint32_t EVENTS_BEFORE_POLL = 32;
 // How long a client may take to receive the last replies.
 constexpr kj::Duration LAST_WRITES = 5 * kj::SECONDS;
 
-// How often memory is looked for that a client has kept after its session. Most of it is gone a
-// moment later: a process that dies closes its socket before the rest.
-constexpr kj::Duration COLLECT_INTERVAL = 1 * kj::SECONDS;
+// How often memory is looked for that clients have let go of. Most of what a dead process had open
+// is gone a moment after its socket.
+constexpr kj::Duration TIDY_INTERVAL = 1 * kj::SECONDS;
 
-kj::Promise<void> collectRetired(const shm::RetiredArenas& arenas, kj::Timer& timer) {
-  return timer.afterDelay(COLLECT_INTERVAL).then([&arenas, &timer]() {
-    if (arenas.bytes() > 0) arenas.collect();
-    return collectRetired(arenas, timer);
-  });
+kj::Promise<void> tidy(const Host& host, kj::Timer& timer) {
+  return timer.afterDelay(TIDY_INTERVAL)
+      .then([&host]() -> kj::Promise<void> {
+        if (host.retiredArenas.bytes() > 0) host.retiredArenas.collect();
+        auto swept = host.workers.run([&host](const Stop&) {
+          host.sessionArenas.sweep();
+          return true;
+        });
+        KJ_IF_MAYBE (promise, swept) return promise->ignoreResult();
+        return kj::READY_NOW;
+      })
+      .then([&host, &timer]() { return tidy(host, timer); });
 }
 
 }  // namespace
@@ -73,7 +80,7 @@ void IoLoop::run(const Host& host, kj::AutoCloseFd listener, kj::Duration shutdo
         kj::mv(listener), kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC |
                               kj::LowLevelAsyncIoProvider::ALREADY_NONBLOCK);
     connections.acceptFrom(*receiver)
-        .exclusiveJoin(collectRetired(host.retiredArenas, timer))
+        .exclusiveJoin(tidy(host, timer))
         .exclusiveJoin(kj::mv(stopped.promise))
         .wait(io.waitScope);
   }

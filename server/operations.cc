@@ -48,10 +48,10 @@ public:
     return PayloadSource(kj::mv(values.get<Values>()));
   }
 
-  Result<PayloadSource> prove(const Operation& operation) const {
+  Result<PayloadSource> prove(const Operation& operation, uint64_t maxPayload) const {
     auto keys = itemsOf(operation.keys, MAX_KEY_SIZE, budget);
     if (keys.is<Error>()) return kj::mv(keys.get<Error>());
-    auto proof = ledger.prove(operation.state, keys.get<Items>().views, stop);
+    auto proof = ledger.prove(operation.state, keys.get<Items>().views, stop, maxPayload);
     if (proof.is<Error>()) return kj::mv(proof.get<Error>());
     return PayloadSource(kj::mv(proof.get<BatchProof>()));
   }
@@ -154,7 +154,7 @@ Answers Answers::execute(const Ledger& ledger, kj::Array<Result<Operation>> oper
         result.answers.add(executor.set(operation));
         break;
       case Operation::Kind::PROVE:
-        result.add(executor.prove(operation), maxPayload);
+        result.add(executor.prove(operation, maxPayload - result.size), maxPayload);
         break;
     }
   }

@@ -32,6 +32,12 @@ Finished Placement::place(Answers answers) const {
   if (!wantsSharedMemory(size)) return placeInline(kj::mv(answers));
 
   auto lent = arenas->lend(size);
+  KJ_IF_MAYBE (refusal, lent.tryGet<shm::Refusal>()) {
+    if (refusal->cause == shm::Refusal::Cause::MEMORY) {
+      all.trim();  // What other sessions have and do not use.
+      lent = arenas->lend(size);
+    }
+  }
   if (lent.is<shm::Region>()) return placeIn(kj::mv(lent.get<shm::Region>()), kj::mv(answers));
   if (size <= options.inlineMost) return placeInline(kj::mv(answers));
   return refuse(kj::mv(answers), toError(lent.get<shm::Refusal>()));

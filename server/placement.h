@@ -7,6 +7,7 @@
 // of a call go the same way, in one piece.
 
 #include "server/operations.h"
+#include "server/session-arenas.h"
 #include "shm/arena-set.h"
 #include "shm/memory-budget.h"
 
@@ -37,11 +38,13 @@ public:
     uint64_t inlineMost;       // Bytes: the longest that a message may carry.
     enum class SharedMemory { NO, YES } sharedMemory;  // Whether the client can take it.
   };
-  Placement(Options options, kj::Own<const shm::ArenaSet> arenas, const shm::MemoryBudget& memory)
-      : options(options), arenas(kj::mv(arenas)), memory(memory) {}
+  // `all` and `memory` outlive it.
+  Placement(Options options, kj::Own<const shm::ArenaSet> arenas, const SessionArenas& all,
+            const shm::MemoryBudget& memory)
+      : options(options), arenas(kj::mv(arenas)), all(all), memory(memory) {}
 
   // For a worker: it may outlive the session.
-  Placement share() const { return Placement(options, kj::atomicAddRef(*arenas), memory); }
+  Placement share() const { return Placement(options, kj::atomicAddRef(*arenas), all, memory); }
 
   // May have to make an arena, and copies whatever there is: not on an event loop.
   Finished place(Answers answers) const;
@@ -56,6 +59,7 @@ private:
 
   Options options;
   kj::Own<const shm::ArenaSet> arenas;
+  const SessionArenas& all;
   const shm::MemoryBudget& memory;
 };
 

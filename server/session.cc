@@ -41,13 +41,16 @@ Session::Session(const Host& host, const SessionTerms& terms, InFlight& calls)
                                    arenaOptions(host.limits))),
       peerArenas(kj::atomicRefcounted<PeerArenas>()),
       calls(calls),
-      placement(placementOptions(host, terms), kj::atomicAddRef(*arenas), host.memory),
+      placement(placementOptions(host, terms), kj::atomicAddRef(*arenas), host.sessionArenas,
+                host.memory),
       held(*this) {
   ++host.sessions;
+  host.sessionArenas.add(*arenas);
 }
 
 Session::~Session() noexcept(false) {
   --host.sessions;
+  host.sessionArenas.remove(*arenas);
   arenas->close();
 }
 
