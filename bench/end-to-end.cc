@@ -98,5 +98,10 @@ int run(int argc, char** argv) {
 }  // namespace ledger::bench
 
 int main(int argc, char** argv) {
-  return ledger::bench::run(argc, argv);
+  try {
+    return ledger::bench::run(argc, argv);
+  } catch (const kj::Exception& exception) {
+    std::cerr << "end-to-end: " << kj::str(exception).cStr() << std::endl;
+    return 1;
+  }
 }
