@@ -116,7 +116,8 @@ public:
                                             kj::ArrayPtr<const Value> values,
                                             kj::Maybe<SetId> id = nullptr) = 0;
 
-  // flow-go's encoded batch proof: see ledger/proof/verify.h.
+  // flow-go's encoded batch proof. Verify a copy() of it (ledger/proof/verify.h): the server can
+  // still write the memory under a view, and change what was proven after it was checked.
   virtual kj::Promise<Result<View>> prove(const RootHash& state,
                                           kj::ArrayPtr<const EncodedKey> keys) = 0;
 

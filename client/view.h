@@ -3,6 +3,9 @@
 // What a reply brought, where it lies: in shared memory that the server wrote, or in memory of our
 // own if it came inline. A view keeps its bytes there; dropping it gives a region back to the
 // server. While views are held the server cannot reuse their memory: copy what is kept for long.
+//
+// The server can still write the shared memory under a view. One that keeps to its contract never
+// does; who does not rely on that, as who verifies a proof, checks and uses a copy().
 
 #include <kj/array.h>
 #include <kj/refcount.h>

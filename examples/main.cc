@@ -32,10 +32,10 @@ int main(int argc, char** argv) {
 
   auto parent = expect(client.stateByIndex(-1));           // The newest state.
   auto state = expect(client.set(parent, keys, values));   // Durable from here on.
-  auto value = expect(client.getSingleValue(state, key));  // A view: no copy was made of it.
-  auto proof = expect(client.prove(state, keys));
+  auto value = expect(client.getSingleValue(state, key));  // A view: shared memory is not copied.
+  auto proof = expect(client.prove(state, keys)).copy();   // Ours: the server cannot change it.
 
-  auto proven = expect(ledger::verifyBatch(state, proof.bytes(), ledger::Strictness::STRICT));
+  auto proven = expect(ledger::verifyBatch(state, proof, ledger::Strictness::STRICT));
   KJ_REQUIRE(ledger::coversExactly(proven, keys) == nullptr, "proves something else");
   std::cout << "state " << kj::encodeHex(state.ptr()).cStr() << "\nvalue "
             << kj::str(value.bytes().asChars()).cStr() << "\nproof of " << proof.size()

@@ -44,8 +44,9 @@ kj::Maybe<Error> checkStrictly(const TrieProof& proof) {
                            proof.steps);
     }
   }
-  if (neededInterims(proof) < proof.interims.size()) {
-    return contradiction("the proof has ", proof.interims.size() - neededInterims(proof),
+  const size_t needed = neededInterims(proof);
+  if (needed < proof.interims.size()) {
+    return contradiction("the proof has ", proof.interims.size() - needed,
                          " interims more than flags");
   }
   if (proof.payload.key.size() == 0) return nullptr;
@@ -60,7 +61,7 @@ kj::Maybe<Error> checkStrictly(const TrieProof& proof) {
   return nullptr;
 }
 
-// After this, rootsOf() can climb without looking at bounds.
+// After this, the climb of rootsOf() finds the flags and interims that it needs.
 kj::Maybe<Error> checkForm(const TrieProof& proof, Strictness strictness) {
   if (proof.steps > proof.flags.size() * 8) {
     return contradiction("the proof has ", proof.steps, " steps and flags for ",
@@ -114,9 +115,13 @@ kj::Array<Hash> rootsOf(kj::ArrayPtr<const TrieProof> proofs) {
     for (size_t i = 0; i < proofs.size(); ++i) {
       const TrieProof& proof = proofs[i];
       if (depth >= proof.steps) continue;
-      // Interims stand root first, so the climb takes them from the last one.
-      siblings[i] = proof.flag(depth) ? proof.interims[--unused[i]]
-                                      : hash::defaultHash(TRIE_HEIGHT - depth - 1);
+      if (proof.flag(depth)) {
+        // Interims stand root first, so the climb takes them from the last one.
+        KJ_REQUIRE(unused[i] > 0, "the proof changed while it was verified", i, depth);
+        siblings[i] = proof.interims[--unused[i]];
+      } else {
+        siblings[i] = hash::defaultHash(TRIE_HEIGHT - depth - 1);
+      }
       const bool right = proof.path.bit(depth);
       jobs.add(hash::InteriorJob{right ? &siblings[i] : &hashes[i],
                                  right ? &hashes[i] : &siblings[i], &hashes[i]});
