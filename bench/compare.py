@@ -256,7 +256,7 @@ def describe(drivers, options, load_before, floors):
         theirs = drivers[0].set_up
         lines.append(f"flow-go {theirs['flow_go']} built with {theirs['go']}, gRPC over a Unix "
                      "socket. Same base state and same proof on both sides.")
-    lines.append("Floors here: " + "; ".join(
+    lines.append("Floors here (means: other load moves them more than a p50): " + "; ".join(
         f"{words} {duration(value)}" for words, value in floors.items()) + ".")
     lines.append("load is per register, in-flight per call; memory is anonymous memory and the "
                  "blocks of memfds.")
