@@ -21,16 +21,20 @@ constexpr kj::Duration LAST_WRITES = 5 * kj::SECONDS;
 // is gone a moment after its socket.
 constexpr kj::Duration TIDY_INTERVAL = 1 * kj::SECONDS;
 
+// Ends only by being dropped: what fails now is tried again the next time.
 kj::Promise<void> tidy(const Host& host, kj::Timer& timer) {
   return timer.afterDelay(TIDY_INTERVAL)
       .then([&host]() -> kj::Promise<void> {
-        if (host.retiredArenas.bytes() > 0) host.retiredArenas.collect();
-        auto swept = host.workers.run([&host](const Stop&) {
+        auto tidied = host.workers.run([&host](const Stop&) {
+          host.retiredArenas.collect();
           host.sessionArenas.sweep();
           return true;
         });
-        KJ_IF_MAYBE (promise, swept) return promise->ignoreResult();
-        return kj::READY_NOW;
+        KJ_IF_MAYBE (promise, tidied) return promise->ignoreResult();
+        return kj::READY_NOW;  // The workers are busy.
+      })
+      .catch_([](kj::Exception&& exception) {
+        spdlog::error("looking for unused memory failed: {}", exception.getDescription().cStr());
       })
       .then([&host, &timer]() { return tidy(host, timer); });
 }
