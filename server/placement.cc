@@ -3,6 +3,9 @@
 
 #include "server/rpc-errors.h"
 
+#include <kj/debug.h>
+#include <kj/exception.h>
+
 namespace ledger::server {
 namespace {
 
@@ -19,7 +22,25 @@ Finished refuse(Answers answers, const Error& error) {
   return {kj::mv(answers)};
 }
 
+// Whether other sessions' memory would help: not against the session's own quota.
+bool isShortForAll(const shm::Refusal& refusal) {
+  return refusal.cause == shm::Refusal::Cause::MEMORY &&
+         refusal.limit != shm::ArenaSetOptions().quotaName;
+}
+
 }  // namespace
+
+kj::OneOf<shm::Region, shm::Refusal> Placement::lend(uint64_t size) const {
+  kj::Maybe<kj::OneOf<shm::Region, shm::Refusal>> lent;
+  KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() { lent.emplace(arenas->lend(size)); })) {
+    // What has been executed is answered all the same: a Set may be among it.
+    KJ_LOG(ERROR, "no arena could be made", size, *exception);
+    return shm::Refusal{shm::Refusal::Cause::MEMORY,
+                        kj::str("needs ", size, " bytes, which the kernel refused to give"),
+                        kj::str("kernel"), size, 0};
+  }
+  return kj::mv(KJ_ASSERT_NONNULL(lent));
+}
 
 bool Placement::wantsSharedMemory(uint64_t size) const {
   return options.sharedMemory == Options::SharedMemory::YES && size > options.inlineThreshold &&
@@ -31,12 +52,10 @@ Finished Placement::place(Answers answers) const {
   const uint64_t size = answers.payloadSize();
   if (!wantsSharedMemory(size)) return placeInline(kj::mv(answers));
 
-  auto lent = arenas->lend(size);
-  KJ_IF_MAYBE (refusal, lent.tryGet<shm::Refusal>()) {
-    if (refusal->cause == shm::Refusal::Cause::MEMORY) {
-      all.trim();  // What other sessions have and do not use.
-      lent = arenas->lend(size);
-    }
+  auto lent = lend(size);
+  if (lent.is<shm::Refusal>() && isShortForAll(lent.get<shm::Refusal>())) {
+    all.trim();  // What other sessions have and do not use.
+    lent = lend(size);
   }
   if (lent.is<shm::Region>()) return placeIn(kj::mv(lent.get<shm::Region>()), kj::mv(answers));
   if (size <= options.inlineMost) return placeInline(kj::mv(answers));

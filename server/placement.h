@@ -55,6 +55,8 @@ public:
 
 private:
   bool wantsSharedMemory(uint64_t size) const;
+  // As ArenaSet::lend(). What the kernel refuses (memory, a descriptor) is a refusal too.
+  kj::OneOf<shm::Region, shm::Refusal> lend(uint64_t size) const;
   Finished placeInline(Answers answers) const;
 
   Options options;

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -140,6 +141,49 @@ TEST(SharedMemoryReplies, TheLimitOverAllSessionsHolds) {
   auto second = other.getSingleValue(state, keyOf("big"));
   EXPECT_TRUE(second.getValue().isInline());
   EXPECT_LE(reading.service.sharedMemory->used(), 1u << 20);
+}
+
+// Another session's warm memory is no help to one that has used up its own quota.
+TEST(SharedMemoryReplies, AFullSessionLeavesOthersTheirMemory) {
+  FixtureOptions options;
+  options.limits.arenaBytes = 1 << 20;
+  Reading full(options);
+  Peer other(full.service);
+  const auto state = full.store(std::string(400000, 'v'));
+  other.getSingleValue(state, keyOf("big"));
+  auto committed = [&]() {
+    kj::Maybe<capnp::Response<rpc::InfoReply>> holder;
+    return other.info(holder).getArenas().getCommittedBytes();
+  };
+  const uint64_t before = committed();
+  EXPECT_GE(before, 400000u);
+  auto first = full.read(state);
+  auto second = full.read(state);
+  auto third = full.read(state);
+  EXPECT_TRUE(third.getValue().isInline());
+  EXPECT_EQ(committed(), before);
+}
+
+// No descriptor can be had for an arena: what was executed, a Set perhaps, is answered all the
+// same.
+TEST(SharedMemoryReplies, WhatTheKernelRefusesIsNotTheEndOfACall) {
+  for (uint64_t messageWords : {rpc::messageWordsFor(8 << 20), uint64_t(50000)}) {
+    Reading reading({}, rpc::FEATURE_SHARED_MEMORY, messageWords);
+    const auto state = reading.store(std::string(700000, 'v'));
+    struct rlimit limit;
+    KJ_SYSCALL(getrlimit(RLIMIT_NOFILE, &limit));
+    struct rlimit none = {0, limit.rlim_max};
+    KJ_SYSCALL(setrlimit(RLIMIT_NOFILE, &none));
+    KJ_DEFER(KJ_SYSCALL(setrlimit(RLIMIT_NOFILE, &limit)));
+
+    auto reply = reading.read(state);
+    if (messageWords == 50000) {
+      EXPECT_EQ(reasonOf(reply), rpc::Reason::OUT_OF_SHARED_MEMORY);
+    } else {
+      ASSERT_TRUE(reply.isValue());
+      EXPECT_TRUE(reply.getValue().isInline());
+    }
+  }
 }
 
 // A client that is killed returns nothing; its connection's end must.
