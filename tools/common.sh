@@ -3,7 +3,8 @@
 #
 # Sets ROOT (the checkout), CACHE (where things that can be made again are kept) and CALLER_DIR
 # (where the caller was), and moves to ROOT. A temporary directory made with make_work_dir, and every
-# process named to keep_pid, are gone when the script ends, however it ends.
+# process started with "&", are gone when the script ends, however it ends. A script that defines
+# at_exit has it called last of all, with the exit status so far.
 
 set -euo pipefail
 
@@ -29,10 +30,7 @@ fail() {
   exit 1
 }
 
-_pids=()
 _work_dir=''
-
-keep_pid() { _pids+=("$1"); }
 
 # Sets WORK. In /tmp, since the path of a Unix socket holds 107 characters.
 make_work_dir() {
@@ -40,16 +38,25 @@ make_work_dir() {
   WORK="$_work_dir"
 }
 
+# job_runs PID: whether it is a process that this shell started with "&" and that has not ended. The
+# number of one that has ended may be another process's by now: ask before sending a signal.
+job_runs() { jobs -pr | grep -x "$1" >/dev/null; }
+
+# end_job PID: ends such a process, if it runs, and returns its exit code.
+end_job() {
+  ! job_runs "$1" || kill -TERM "$1" 2>/dev/null || true
+  wait "$1" 2>/dev/null
+}
+
 _clean_up() {
   local status=$?
   trap - EXIT INT TERM
   local pid
-  for pid in "${_pids[@]+"${_pids[@]}"}"; do
-    if kill -TERM "$pid" 2>/dev/null; then
-      wait "$pid" 2>/dev/null || true
-    fi
+  for pid in $(jobs -pr); do
+    end_job "$pid" || true
   done
-  [ -z "$_work_dir" ] || rm -rf "$_work_dir"
+  [ -z "$_work_dir" ] || rm -rf "$_work_dir" || true
+  ! declare -F at_exit >/dev/null || at_exit "$status" || status=$?
   exit "$status"
 }
 trap _clean_up EXIT
@@ -70,35 +77,32 @@ run_bazel() {
 }
 
 # start_ledgerd BINARY DIRECTORY SOCKET LOG FLAG...: starts it and returns when it serves; sets
-# LEDGERD_PID. Standard error goes to LOG.
+# LEDGERD_PID. Standard error goes to LOG. Returns 1, with LOG's last lines on standard error, if it
+# ends instead or does not serve within a minute. LEDGERD_WRAPPER may hold a command to run it with.
 start_ledgerd() {
   local binary="$1" directory="$2" socket="$3" log="$4"
   shift 4
+  LEDGERD_PID=''
   local ready
-  ready="$(mktemp -u "${TMPDIR:-/tmp}/ledgerd-ready-XXXXXX")"
-  mkfifo -m 600 "$ready"
+  ready="$(mktemp -u "${TMPDIR:-/tmp}/ledgerd-ready-XXXXXX")" && mkfifo -m 600 "$ready" || return 1
   # Open for reading and writing, so that opening does not wait for the other side.
   exec 8<>"$ready"
   rm -f "$ready"
   "${LEDGERD_WRAPPER[@]+"${LEDGERD_WRAPPER[@]}"}" "$binary" --triedir "$directory" \
     --socket "$socket" --ready-fd 9 "$@" 9>&8 8<&- >/dev/null 2>"$log" &
   LEDGERD_PID=$!
-  keep_pid "$LEDGERD_PID"
   local waited=0
   until read -r -t 1 -n 1 -u 8 _; do
-    kill -0 "$LEDGERD_PID" 2>/dev/null && [ $((waited += 1)) -lt 60 ] || {
+    waited=$((waited + 1))
+    if [ "$waited" -ge 60 ] || ! job_runs "$LEDGERD_PID"; then
       exec 8<&-
+      end_job "$LEDGERD_PID" || true
       tail -n 5 "$log" >&2
-      fail "ledgerd did not start (its last lines are above)" "The whole log: $log"
-    }
+      return 1
+    fi
   done
   exec 8<&-
 }
 
 # stop_ledgerd: a clean stop of the one that start_ledgerd started; returns its exit code.
-stop_ledgerd() {
-  kill -TERM "$LEDGERD_PID" 2>/dev/null || true
-  local status=0
-  wait "$LEDGERD_PID" || status=$?
-  return "$status"
-}
+stop_ledgerd() { end_job "$LEDGERD_PID"; }
