@@ -102,7 +102,10 @@ void WalWriter::append(kj::ArrayPtr<const kj::byte> record) {
   // All memory first, so that a shortage leaves the group as it was. Fragments: those of full
   // pages, and a shorter one at each end; padding: before a new segment, and behind the record.
   size_t fragments = record.size() / WAL_MAX_FRAGMENT + 2;
-  group.reserve(group.size() + record.size() + fragments * WAL_HEADER_SIZE + 2 * WAL_PAGE_SIZE);
+  const size_t needed =
+      group.size() + record.size() + fragments * WAL_HEADER_SIZE + 2 * WAL_PAGE_SIZE;
+  // Doubled, so that a group of many small records is not copied with each of them.
+  if (needed > group.capacity()) group.reserve(kj::max(needed, 2 * group.capacity()));
   pieces.reserve(pieces.size() + 2);
 
   if (pieces.size() == 0) pieces.add(Piece{laidOut.segment, laidOut.offset, 0});
