@@ -33,6 +33,18 @@ private:
   kj::byte drawn = 0;
 };
 
+// Ahead of the timer by as much as the loop has not waited since.
+class LateClock final : public kj::MonotonicClock {
+public:
+  explicit LateClock(const kj::Timer& timer) : timer(timer) {}
+  kj::TimePoint now() const override { return timer.now() + ahead; }
+
+  kj::Duration ahead = 0 * kj::SECONDS;
+
+private:
+  const kj::Timer& timer;
+};
+
 // Sockets are real, time is not: it moves when a test moves it.
 class ConnectTest : public testing::Test {
 public:
@@ -61,7 +73,7 @@ protected:
   ConnectOptions options() const { return {.address = path}; }
 
   kj::Promise<kj::Own<LedgerClient>> connecting(const ConnectOptions& options) {
-    return connect(io.provider->getNetwork(), timer, options, random);
+    return connect(io.provider->getNetwork(), timer, options, random, clock);
   }
 
   void connected(const ConnectOptions& options) { client = connecting(options).wait(io.waitScope); }
@@ -89,6 +101,7 @@ protected:
 
   kj::AsyncIoContext io = kj::setupAsyncIo();
   kj::TimerImpl timer{kj::origin<kj::TimePoint>()};
+  LateClock clock{timer};
   Predictable random;
   const kj::String folder = makeFolder();
   const kj::String path = kj::str(folder, "/s");
@@ -154,6 +167,36 @@ TEST_F(ConnectTest, AHandshakeHasATimeLimit) {
   EXPECT_LE(timer.now() - kj::origin<kj::TimePoint>(), 25 * kj::SECONDS);
 }
 
+// The same before connecting: one attempt where there should be several, given up at once.
+TEST_F(ConnectTest, PatienceBeginsWithTheFirstAttempt) {
+  clock.ahead = 60 * kj::SECONDS;
+  auto connecting = this->connecting(
+      {.address = path, .connectTimeout = 500 * kj::MILLISECONDS, .backoff = {.jitter = 0}});
+  timer.advanceTo(clock.now());
+  clock.ahead = 0 * kj::SECONDS;
+  EXPECT_EQ(runUntilDone(connecting), (std::vector<int64_t>{60100, 60250, 60475}));
+}
+
+// The handshake's limit is over before the loop has looked at the socket.
+TEST_F(ConnectTest, AHandshakesLimitBeginsWithTheAttempt) {
+  start();
+  clock.ahead = 60 * kj::SECONDS;
+  auto connecting = this->connecting({.address = path, .connectTimeout = 0 * kj::SECONDS});
+  timer.advanceTo(clock.now());
+  clock.ahead = 0 * kj::SECONDS;
+  EXPECT_TRUE(thrown(connecting) == nullptr);
+}
+
+// The default clock must be the one that the default timer follows.
+TEST_F(ConnectTest, TheSystemsClockIsItsTimers) {
+  auto& system = kj::systemPreciseMonotonicClock();
+  const auto before = system.now();
+  auto& systemsTimer = io.provider->getTimer();
+  systemsTimer.afterDelay(1 * kj::NANOSECONDS).wait(io.waitScope);
+  EXPECT_LE(before, systemsTimer.now());
+  EXPECT_LE(systemsTimer.now(), system.now());
+}
+
 // A refusal that is asked for again and again, or one that passes and is not.
 TEST_F(ConnectTest, OnlyPassingRefusalsAreRetried) {
   start();
@@ -190,6 +233,21 @@ TEST_F(ConnectTest, ACallHasATimeLimit) {
   script.answers = true;
   EXPECT_EQ(client->stateCount().wait(io.waitScope).get<uint64_t>(), 3u);
   EXPECT_EQ(script.seen.sessions, 1u);
+}
+
+// An application that computes for a minute: its next call would be late before it was sent.
+TEST_F(ConnectTest, TimeLimitsBeginWithTheCall) {
+  start();
+  connected({.address = path, .callTimeout = 5 * kj::SECONDS});
+  script.answers = false;
+  clock.ahead = 60 * kj::SECONDS;
+  auto call = client->stateCount();
+  timer.advanceTo(clock.now());  // As the loop does when it waits.
+  clock.ahead = 0 * kj::SECONDS;
+  EXPECT_FALSE(call.poll(io.waitScope));
+  timer.advanceTo(timer.now() + 5 * kj::SECONDS);
+  EXPECT_TRUE(call.poll(io.waitScope));
+  EXPECT_EQ(KJ_ASSERT_NONNULL(thrown(call)).getType(), kj::Exception::Type::OVERLOADED);
 }
 
 // A client that stays broken; or one that hides from the caller that a call was lost.

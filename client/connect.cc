@@ -6,9 +6,10 @@
 namespace ledger::client {
 
 kj::Promise<kj::Own<LedgerClient>> connect(kj::Network& network, kj::Timer& timer,
-                                           const ConnectOptions& options, RandomSource& random) {
-  auto client = kj::heap<ReconnectingClient>(kj::heap<Connector>(network, timer, options, random),
-                                             timer, options, random);
+                                           const ConnectOptions& options, RandomSource& random,
+                                           const kj::MonotonicClock& clock) {
+  auto client = kj::heap<ReconnectingClient>(
+      kj::heap<Connector>(network, timer, clock, options, random), timer, clock, options, random);
   auto ready = client->connect();
   return ready.then(
       [client = kj::mv(client)]() mutable -> kj::Own<LedgerClient> { return kj::mv(client); });

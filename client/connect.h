@@ -10,6 +10,7 @@
 #include "client/ledger-client.h"
 
 #include <kj/async-io.h>
+#include <kj/time.h>
 #include <kj/timer.h>
 
 namespace ledger::client {
@@ -38,9 +39,13 @@ struct ConnectOptions {
 };
 
 // Resolves once connected. Throws DISCONNECTED if no attempt came through in time, FAILED if the
-// server refused. `network`, `timer` and `random` must outlive the client.
-kj::Promise<kj::Own<LedgerClient>> connect(kj::Network& network, kj::Timer& timer,
-                                           const ConnectOptions& options,
-                                           RandomSource& random = RandomSource::system());
+// server refused. `network`, `timer`, `random` and `clock` must outlive the client.
+//
+// `clock` is the one that `timer` follows. A timer stands still between the loop's waits, so that
+// time limits counted from its now() would count what the application computed before the call.
+kj::Promise<kj::Own<LedgerClient>> connect(
+    kj::Network& network, kj::Timer& timer, const ConnectOptions& options,
+    RandomSource& random = RandomSource::system(),
+    const kj::MonotonicClock& clock = kj::systemPreciseMonotonicClock());
 
 }  // namespace ledger::client

@@ -30,10 +30,11 @@ bool isPassing(const Error& refusal) {
 
 }  // namespace
 
-Connector::Connector(kj::Network& network, kj::Timer& timer, const ConnectOptions& options,
-                     RandomSource& random)
+Connector::Connector(kj::Network& network, kj::Timer& timer, const kj::MonotonicClock& clock,
+                     const ConnectOptions& options, RandomSource& random)
     : network(network),
       timer(timer),
+      clock(clock),
       random(random),
       address(toAddress(options.address)),
       name(programName(options.connection.name)),
@@ -45,7 +46,7 @@ Connector::Connector(kj::Network& network, kj::Timer& timer, const ConnectOption
 kj::Promise<kj::Own<SessionClient>> Connector::connect() {
   return attempt(kj::heap<Attempts>(Attempts{
       .backoff = Backoff(options.backoff, random),
-      .deadline = timer.now() + options.connectTimeout,
+      .deadline = clock.now() + options.connectTimeout,
   }));
 }
 
@@ -82,7 +83,7 @@ kj::Promise<Connector::Outcome> Connector::attemptOnce() {
                          return Connection::open(stream.downcast<kj::AsyncCapabilityStream>(),
                                                  timer, options.connection);
                        });
-  return timer.timeoutAfter(options.handshakeTimeout, kj::mv(connected))
+  return timer.timeoutAt(clock.now() + options.handshakeTimeout, kj::mv(connected))
       .then(
           [](Result<kj::Own<Connection>> result) -> Outcome {
             KJ_IF_MAYBE (refusal, result.tryGet<Error>()) return kj::mv(*refusal);
@@ -94,12 +95,13 @@ kj::Promise<Connector::Outcome> Connector::attemptOnce() {
 kj::Promise<kj::Own<SessionClient>> Connector::attemptLater(kj::Own<Attempts> attempts,
                                                             kj::StringPtr reason) {
   auto wait = attempts->backoff.next();
-  if (timer.now() + wait > attempts->deadline) {
+  auto next = clock.now() + wait;
+  if (next > attempts->deadline) {
     return failure(kj::Exception::Type::DISCONNECTED,
                    kj::str("cannot connect to the ledger at ", address, ": ", reason, " (",
                            attempts->count, attempts->count == 1 ? " attempt)" : " attempts)"));
   }
-  return timer.afterDelay(wait).then(
+  return timer.atTime(next).then(
       [this, attempts = kj::mv(attempts)]() mutable { return attempt(kj::mv(attempts)); });
 }
 

@@ -10,8 +10,9 @@ namespace ledger::client {
 // Thread: the event loop's.
 class Connector final {
 public:
-  Connector(kj::Network& network, kj::Timer& timer, const ConnectOptions& options,
-            RandomSource& random);
+  // `clock`: see connect().
+  Connector(kj::Network& network, kj::Timer& timer, const kj::MonotonicClock& clock,
+            const ConnectOptions& options, RandomSource& random);
 
   // Throws as connect() does.
   kj::Promise<kj::Own<SessionClient>> connect();
@@ -32,6 +33,7 @@ private:
 
   kj::Network& network;
   kj::Timer& timer;
+  const kj::MonotonicClock& clock;
   RandomSource& random;
   const kj::String address;  // With its "unix:".
   const kj::String name;

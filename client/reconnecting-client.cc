@@ -6,9 +6,11 @@
 namespace ledger::client {
 
 ReconnectingClient::ReconnectingClient(kj::Own<Connector> connector, kj::Timer& timer,
+                                       const kj::MonotonicClock& clock,
                                        const ConnectOptions& options, RandomSource& random)
     : connector(kj::mv(connector)),
       timer(timer),
+      clock(clock),
       random(random),
       callTimeout(options.callTimeout),
       onDisconnect(options.onDisconnect) {}
@@ -69,7 +71,7 @@ kj::PromiseForResult<Func, SessionClient&> ReconnectingClient::call(kj::StringPt
           [this, func](kj::Own<SessionClient> second) { return callOn<T>(kj::mv(second), func); });
     });
   });
-  auto late = timer.afterDelay(callTimeout).then([this, name]() -> kj::Promise<T> {
+  auto late = timer.atTime(clock.now() + callTimeout).then([this, name]() -> kj::Promise<T> {
     return kj::Exception(kj::Exception::Type::OVERLOADED, __FILE__, __LINE__,
                          kj::str("no answer from the ledger to ", name, " within ",
                                  callTimeout / kj::MILLISECONDS, " ms"));

@@ -10,7 +10,9 @@ namespace ledger::client {
 // Thread: the event loop's.
 class ReconnectingClient final : public LedgerClient {
 public:
-  ReconnectingClient(kj::Own<Connector> connector, kj::Timer& timer, const ConnectOptions& options,
+  // `clock`: see connect().
+  ReconnectingClient(kj::Own<Connector> connector, kj::Timer& timer,
+                     const kj::MonotonicClock& clock, const ConnectOptions& options,
                      RandomSource& random);
 
   kj::Promise<void> connect();
@@ -48,6 +50,7 @@ private:
 
   kj::Own<Connector> connector;
   kj::Timer& timer;
+  const kj::MonotonicClock& clock;
   RandomSource& random;
   const kj::Duration callTimeout;
   const OnDisconnect onDisconnect;
