@@ -98,6 +98,30 @@ TEST(Bulk, TakesChunksOfAnyLength) {
   EXPECT_EQ(result.get<BulkPlace>().form.get<InlineChunks>().chunks.size(), 2u);
 }
 
+// One-byte or empty chunks would cost their receiver many times the message's memory.
+TEST(Bulk, HoldsTheNumberOfChunksToThePayload) {
+  for (size_t chunkBytes : {size_t(0), size_t(1), size_t(MIN_CHUNK_BYTES)}) {
+    SCOPED_TRACE(chunkBytes);
+    auto chunk = pattern(chunkBytes);
+    auto isTaken = [&](uint32_t count) {
+      Fixture f;
+      auto list = f.bulk.initInline(count);
+      for (uint32_t index = 0; index < count; ++index) {
+        // Long ones only where they matter.
+        if (chunkBytes < 2 || index < 4) list.set(index, chunk);
+      }
+      return f.located().is<BulkPlace>();
+    };
+    const uint32_t most = SHORT_CHUNKS + (chunkBytes < 2 ? 0 : 4);
+    EXPECT_TRUE(isTaken(most));
+    EXPECT_FALSE(isTaken(most + 1));
+  }
+  Fixture f;
+  f.bulk.initInline(SHORT_CHUNKS + 1);
+  EXPECT_EQ(f.refusal(), Reason::BAD_REQUEST);
+  EXPECT_EQ(f.refusal(0), Reason::BAD_REQUEST);
+}
+
 TEST(Bulk, RefusesWhatNobodyFilledIn) {
   Fixture f;
   EXPECT_EQ(f.refusal(), Reason::BAD_REQUEST);
@@ -201,6 +225,11 @@ TEST(MessageLimits, APayloadFitsIntoTheMessageDerivedFromIt) {
     EXPECT_LE(payload, words * 8);
     EXPECT_GE(payload, before);
     before = payload;
+  }
+  // A peer may name any number.
+  for (uint64_t words : {UINT64_MAX / 64 * 9, UINT64_MAX - 1, UINT64_MAX}) {
+    EXPECT_GE(inlinePayloadFor(words), before);
+    EXPECT_LE(messageWordsFor(inlinePayloadFor(words)), words);
   }
 }
 

@@ -22,8 +22,17 @@ BadPayload tooLong(uint64_t length, uint64_t limit) {
           kj::str("a payload of ", length, " bytes is over the limit of ", limit)};
 }
 
+BadPayload tooManyChunks(uint64_t count, uint64_t limit) {
+  return badRequest("a payload in ", count, " chunks; at its length there may be ", limit);
+}
+
 kj::OneOf<BulkPlace, BadPayload> locateInline(capnp::List<capnp::Data>::Reader list,
                                               uint64_t maxLength) {
+  // Before any of them is looked at: a view of a chunk costs more than the chunk's place in the
+  // message does.
+  const auto most = [](uint64_t length) { return SHORT_CHUNKS + length / MIN_CHUNK_BYTES; };
+  if (list.size() > most(maxLength)) return tooManyChunks(list.size(), most(maxLength));
+
   uint64_t length = 0;
   kj::Vector<Bytes> chunks;
   for (auto chunk : list) {
@@ -32,6 +41,7 @@ kj::OneOf<BulkPlace, BadPayload> locateInline(capnp::List<capnp::Data>::Reader l
     if (length > maxLength) return tooLong(length, maxLength);
     chunks.add(chunk);
   }
+  if (list.size() > most(length)) return tooManyChunks(list.size(), most(length));
   return BulkPlace{length, InlineChunks{chunks.releaseAsArray()}, nullptr};
 }
 

@@ -22,7 +22,8 @@ constexpr uint64_t messageWordsFor(uint64_t payloadBytes) {
 // The payload that certainly fits into a message of `messageWords`: the inverse of the above, and
 // for lower limits what is left beside as much slack as payload.
 constexpr uint64_t inlinePayloadFor(uint64_t messageWords) {
-  return (messageWords - kj::min(uint64_t(MESSAGE_SLACK_WORDS), messageWords / 2)) / 9 * 64;
+  const uint64_t words = kj::min(messageWords, UINT64_MAX / 64);  // A peer may name any number.
+  return (words - kj::min(uint64_t(MESSAGE_SLACK_WORDS), words / 2)) / 9 * 64;
 }
 
 inline capnp::ReaderOptions readerOptionsFor(uint64_t messageWords) {

@@ -73,6 +73,12 @@ const inlineChunkBytes @0xb58a38021a9abe71 :UInt64 = 0x4000000;
 # What a sender puts into one chunk of Bulk.inline at most (64 MiB). A receiver takes any chunk that
 # Cap'n Proto can carry (under 512 MiB), and chunks of unequal length.
 
+const minChunkBytes @0xd5a3501d680a658f :UInt64 = 0x10000;
+const shortChunks @0xdd8a5742df039499 :UInt64 = 0x1000;
+# A payload of n bytes inline has at most
+#     shortChunks + n / minChunkBytes
+# chunks, empty ones included. A receiver refuses more.
+
 const tableEntryBytes @0x9b01ca377dfbf52c :UInt32 = 24;
 # Length of one entry of Bulk.table.
 
@@ -96,7 +102,7 @@ interface Ledgerd @0xe134d15fe57dc00d {
 
   connect @0 (hello :ClientHello) -> ConnectReply;
   # Opens a session. May be called more than once on a connection: each session has its own arenas
-  # and quotas.
+  # and quotas. The server bounds the sessions of one connection, and those of all: over it: quota.
 }
 
 struct ClientHello @0x9f9835b5d5287f72 {
@@ -147,7 +153,9 @@ struct Limits @0x99af47c4e7ddf97f {
   # What the server accepts. Constant for the life of a session.
 
   requestBytes @0 :UInt64;
-  # The most payload bytes of one request: its Bulks, keys and states together. Over it: tooLarge.
+  # The most payload bytes of one request: its Bulks with their tables, and its keys, together. Over
+  # it: tooLarge. The requests of a session that are unanswered together may hold twice as much
+  # memory. Over that: outOfMemory.
 
   responseBytes @1 :UInt64;
   # The most payload bytes of one reply. Over it: tooLarge.
@@ -282,7 +290,8 @@ struct Bulk @0xc739151e0e7e47c3 {
     unset @0 :Void;
 
     inline @1 :List(Data);
-    # Chunks, in order: the payload is their concatenation. No chunks: an empty payload.
+    # Chunks, in order: the payload is their concatenation. No chunks: an empty payload. How many
+    # there may be: minChunkBytes.
 
     span :group {
       # The payload lies in one piece in an arena.
