@@ -41,7 +41,7 @@ TEST_F(Startup, LiveSocketIsRefused) {
   startDaemon();
   auto second = options();
   second.triedir = scratch / "other-triedir";
-  expectRefusal(kj::mv(second), "socket");
+  expectRefusal(kj::mv(second), "cannot serve here: another process serves this socket");
   auto ledger = connect();
   EXPECT_EQ(answer(ledger->stateCount()), 1u);
 }
@@ -61,7 +61,7 @@ TEST_F(Startup, StaleSocketIsReplaced) {
 // Would catch a server that deletes whatever is at its socket's path: flow-go does.
 TEST_F(Startup, FileInTheSocketsPlaceIsLeftAlone) {
   std::ofstream(scratch / "socket") << "precious";
-  expectRefusal(options(), "socket");
+  expectRefusal(options(), "cannot serve here: the path exists and is not a socket");
   std::string text;
   std::ifstream(scratch / "socket") >> text;
   EXPECT_EQ(text, "precious");
@@ -80,9 +80,10 @@ TEST_F(Startup, SocketHasItsModeAndGoesWithACleanStop) {
 // Would catch a clean stop that drops a call it had begun, or a restart that lacks its state.
 TEST_F(Startup, CleanStopAnswersWhatIsInFlight) {
   startDaemon();
-  // Inline, so that the requests arrive in the order of the calls.
+  // Inline and short enough to be sent in one go, so that the requests arrive in the order of the
+  // calls; many enough leaves that hashing them takes a while.
   auto ledger = connect(client::TransportChoice::INLINE);
-  Registers registers(200, 5000);
+  Registers registers(300, 50);
   const RootHash empty = answer(ledger->initialState());
   auto inFlight = ledger->set(empty, registers.keys, registers.values);
   // The server has the request once it has answered one that was sent after it.
@@ -95,7 +96,8 @@ TEST_F(Startup, CleanStopAnswersWhatIsInFlight) {
   EXPECT_TRUE(answer(connect()->hasState(state)));
 }
 
-// Would catch a damaged file that is passed over: the operator must hear which one and where.
+// Would catch a damaged file that is passed over, cut or repaired: the operator must hear which
+// one and where, and have it as it was.
 TEST_F(Startup, DamagedLogIsNamed) {
   startDaemon();
   RootHash state;
@@ -108,13 +110,19 @@ TEST_F(Startup, DamagedLogIsNamed) {
     }
   }
   daemon->stop();
-  const auto segment = scratch / "triedir" + "/" + segmentsOf(scratch / "triedir").front();
-  {
-    std::fstream file(segment, std::ios::in | std::ios::out | std::ios::binary);
-    file.seekp(40);  // In the first record: sound records follow, so this is no torn tail.
-    file.put('\xff');
-  }
-  expectRefusal(options(), "00000000");
+  // In the second record, so that a sound one follows: this is no torn tail. Both are short, so
+  // each is one fragment: a type, two bytes of length, four of checksum, and the record.
+  const auto segment = segmentsOf(scratch / "triedir").front();
+  const auto path = scratch / "triedir" + "/" + segment;
+  auto bytes = readFile(path);
+  const size_t second = 7 + (size_t(bytes[1]) << 8 | bytes[2]);
+  bytes[second + 40] ^= 0xff;
+  std::ofstream(path, std::ios::binary).write(bytes.asChars().begin(), bytes.size());
+
+  const auto reason = kj::str(scratch.path().c_str(), "/triedir: the log is damaged: file ",
+                              segment.c_str(), " at offset ", second, ": ");
+  expectRefusal(options(), reason.cStr());
+  EXPECT_TRUE(readFile(path) == bytes) << "a start that was refused changed the log";
 }
 
 }  // namespace
