@@ -291,6 +291,39 @@ TEST_F(ConnectTest, CallsShareOneReconnection) {
   EXPECT_EQ(script.seen.sessions, 2u);
 }
 
+// A socket and mappings of a server that is gone, held until somebody calls again.
+TEST_F(ConnectTest, ALostConnectionIsLetGo) {
+  auto openFiles = []() {
+    return kj::newDiskFilesystem()
+        ->getRoot()
+        .openSubdir(kj::Path{"proc", "self", "fd"})
+        ->listNames()
+        .size();
+  };
+  auto before = openFiles();
+  for (bool calling : {false, true}) {
+    SCOPED_TRACE(calling);
+    script.answers = true;
+    start();
+    connected(options());
+    EXPECT_EQ(client->stateCount().wait(io.waitScope).get<uint64_t>(), 3u);
+    script.answers = false;
+    auto call = client->stateCount();
+    if (calling) {
+      EXPECT_FALSE(call.poll(io.waitScope));
+    } else {
+      call = nullptr;
+    }
+    EXPECT_GT(openFiles(), before);
+    stop();
+    if (calling) {
+      EXPECT_TRUE(thrown(call) != nullptr);
+    }
+    io.waitScope.poll();
+    EXPECT_EQ(openFiles(), before);
+  }
+}
+
 // A client that, having failed to reconnect once, never tries again.
 TEST_F(ConnectTest, AFailedReconnectionIsNotTheLast) {
   start();

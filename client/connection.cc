@@ -26,8 +26,13 @@ Connection::Connection(kj::Own<kj::AsyncCapabilityStream> from, uint64_t maxPayl
               rpc::readerOptionsFor(ownMessageWords)),
       rpcSystem(capnp::makeRpcClient(network)),
       watch(network.onDisconnect()
-                .then([this]() { lost = true; })
-                .eagerlyEvaluate([this](kj::Exception&&) { lost = true; })) {}
+                .then([this]() { noteLoss(); })
+                .eagerlyEvaluate([this](kj::Exception&&) { noteLoss(); })) {}
+
+void Connection::noteLoss() {
+  lost = true;
+  whenLost.fulfiller->fulfill();
+}
 
 kj::Promise<Result<kj::Own<Connection>>> Connection::open(kj::Own<kj::AsyncCapabilityStream> stream,
                                                           kj::Timer& timer,

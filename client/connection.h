@@ -53,6 +53,8 @@ public:
   uint64_t messageWords() const { return kj::min(ownMessageWords, limits().messageWords); }
 
   bool isLost() const { return lost; }
+  // Resolves once isLost(), when this may be destroyed. To be called once.
+  kj::Promise<void> onLost() { return kj::mv(whenLost.promise); }
 
   Connection(kj::Own<kj::AsyncCapabilityStream> stream, uint64_t maxPayloadBytes);  // Use open().
   KJ_DISALLOW_COPY(Connection);
@@ -66,6 +68,7 @@ private:
   };
 
   kj::Promise<kj::Maybe<Error>> shakeHands(kj::Timer& timer, const ConnectionOptions& options);
+  void noteLoss();
   kj::Maybe<Error> agree(rpc::Welcome::Reader welcome, kj::Timer& timer,
                          const ConnectionOptions& options);
 
@@ -76,6 +79,7 @@ private:
   capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpcSystem;
   kj::Maybe<Agreed> agreed;
   bool lost = false;
+  kj::PromiseFulfillerPair<void> whenLost = kj::newPromiseAndFulfiller<void>();
   kj::Promise<void> watch;
 };
 

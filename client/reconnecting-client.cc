@@ -27,19 +27,28 @@ kj::Promise<kj::Own<SessionClient>> ReconnectingClient::session() {
   if (!isConnecting) {
     isConnecting = true;
     connecting = connector->connect()
-                     .then(
-                         [this](kj::Own<SessionClient> made) {
-                           isConnecting = false;
-                           current = kj::addRef(*made);
-                           return made;
-                         },
-                         [this](kj::Exception&& exception) -> kj::Own<SessionClient> {
-                           isConnecting = false;
-                           kj::throwFatalException(kj::mv(exception));
-                         })
+                     .then([this](kj::Own<SessionClient> made) { adopt(kj::mv(made)); },
+                           [this](kj::Exception&& exception) {
+                             isConnecting = false;
+                             kj::throwFatalException(kj::mv(exception));
+                           })
                      .fork();
   }
-  return KJ_ASSERT_NONNULL(connecting).addBranch();
+  return KJ_ASSERT_NONNULL(connecting).addBranch().then([this]() {
+    KJ_IF_MAYBE (made, current) return kj::addRef(**made);
+    kj::throwFatalException(
+        kj::Exception(kj::Exception::Type::DISCONNECTED, __FILE__, __LINE__,
+                      kj::str("the ledger's connection was lost as soon as it was made")));
+  });
+}
+
+void ReconnectingClient::adopt(kj::Own<SessionClient> made) {
+  isConnecting = false;
+  watching = made->onLost()
+                 .then([this, &made = *made]() { forget(made); })
+                 // Its session was forgotten and is gone.
+                 .eagerlyEvaluate([](kj::Exception&&) {});
+  current = kj::mv(made);
 }
 
 template <typename T, typename Func>

@@ -43,7 +43,10 @@ private:
   template <typename T, typename Func>
   kj::Promise<T> callOn(kj::Own<SessionClient> session, Func func);
 
-  // A call on `session` has found out that it is lost, perhaps before the session itself has.
+  void adopt(kj::Own<SessionClient> made);
+
+  // Lets go of a lost session, and of its socket and mappings. A call on `session` has found out
+  // that it is lost, perhaps before the session itself has.
   void forget(const SessionClient& session);
 
   SetId drawSetId();
@@ -56,7 +59,8 @@ private:
   const OnDisconnect onDisconnect;
 
   kj::Maybe<kj::Own<SessionClient>> current;
-  kj::Maybe<kj::ForkedPromise<kj::Own<SessionClient>>> connecting;
+  kj::Promise<void> watching = nullptr;  // Until `current` is lost.
+  kj::Maybe<kj::ForkedPromise<void>> connecting;
   bool isConnecting = false;
 };
 

@@ -16,9 +16,8 @@ class SessionClient final : public LedgerClient, public kj::Refcounted {
 public:
   explicit SessionClient(kj::Own<Connection> connection);
 
-  kj::Own<SessionClient> addRef() { return kj::addRef(*this); }  // For kj::ForkedPromise.
-
   bool isLost() const { return connection->isLost(); }
+  kj::Promise<void> onLost() { return connection->onLost(); }  // See Connection.
 
   kj::Promise<Result<RootHash>> initialState() override;
   kj::Promise<Result<bool>> hasState(const RootHash& state) override;
