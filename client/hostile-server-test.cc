@@ -156,6 +156,29 @@ TEST_F(HostileServer, HostileArenasAreErrors) {
   }
 }
 
+// A server that makes us remember one arena after the other that it then does not open.
+TEST_F(HostileServer, ArenasThatAreNamedAreBounded) {
+  auto pipe = io.provider->newCapabilityPipe();
+  serving = serve(kj::mv(pipe.ends[1]), script).eagerlyEvaluate(nullptr);
+  auto opened = Connection::open(kj::mv(pipe.ends[0]), timer, {.mappingIdle = 0 * kj::SECONDS})
+                    .wait(io.waitScope);
+  client = kj::refcounted<SessionClient>(kj::mv(opened.get<kj::Own<Connection>>()));
+
+  constexpr uint32_t MOST = 4096;
+  uint32_t arena = 1000000;
+  script.spoilBulk = [&](rpc::Bulk::Builder bulk) { bulk.getSpan().setArena(arena++); };
+  for (uint32_t i = 0; i < MOST + 3; ++i) {
+    EXPECT_TRUE(thrown(client->prove(state, keys)) != nullptr);
+  }
+  EXPECT_EQ(script.seen.arenasOpened, MOST);
+
+  // They are forgotten in time.
+  timer.advanceTo(timer.now() + 1 * kj::SECONDS);
+  io.waitScope.poll();
+  script.spoilBulk = [](rpc::Bulk::Builder) {};
+  EXPECT_EQ(text(good(client->prove(state, keys)).bytes()), "oneabsentthreefour");
+}
+
 // A state that is read beyond its end, or cut.
 TEST_F(HostileServer, AStateOfTheWrongLengthIsAnError) {
   open();

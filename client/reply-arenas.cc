@@ -8,6 +8,9 @@
 namespace ledger::client {
 namespace {
 
+// However short the idle time is: the sweep must not keep the loop busy.
+constexpr kj::Duration MIN_SWEEP_INTERVAL = 100 * kj::MILLISECONDS;
+
 kj::AutoCloseFd duplicate(int fd) {
   int copy;
   KJ_SYSCALL(copy = fcntl(fd, F_DUPFD_CLOEXEC, 0));
@@ -20,19 +23,23 @@ ReplyArenas::ReplyArenas(rpc::Session::Client session, kj::Timer& timer, kj::Dur
     : session(kj::mv(session)), timer(timer), idle(idle) {}
 
 kj::Promise<kj::Own<const shm::MappedArena>> ReplyArenas::open(uint32_t id) {
+  KJ_REQUIRE(arenas.size() < MAX_ARENAS || arenas.count(id) > 0,
+             "the server's replies name too many arenas", id, arenas.size());
   auto& entry = arenas[id];
+  startSweeping();
   if (entry.mapping != nullptr) return use(entry);
   if (entry.opening == nullptr || entry.failed) {
     entry.failed = false;
     entry.opening = map(id)
                         .catch_([this, id](kj::Exception&& exception) {
-                          arenas.at(id).failed = true;  // A later reply may try again.
+                          // A later reply may try again; else the sweep drops the entry.
+                          arenas.at(id).failed = true;
                           kj::throwFatalException(kj::mv(exception));
                         })
                         .fork();
   }
   return KJ_ASSERT_NONNULL(entry.opening).addBranch().then([this, id]() {
-    return use(arenas.at(id));
+    return open(id);  // Mapped, unless a sweep came between.
   });
 }
 
@@ -61,19 +68,21 @@ kj::Promise<void> ReplyArenas::map(uint32_t id) {
       auto& entry = arenas.at(id);
       entry.mapping = kj::mv(mapped.get<kj::Own<const shm::MappedArena>>());
       entry.lastUsed = timer.now();
-      if (!isSweeping) {
-        isSweeping = true;
-        sweeping =
-            sweep().eagerlyEvaluate([](kj::Exception&& exception) { KJ_LOG(ERROR, exception); });
-      }
     });
   });
 }
 
+void ReplyArenas::startSweeping() {
+  if (isSweeping) return;
+  isSweeping = true;
+  sweeping = sweep().eagerlyEvaluate([](kj::Exception&& exception) { KJ_LOG(ERROR, exception); });
+}
+
 kj::Promise<void> ReplyArenas::sweep() {
-  return timer.afterDelay(idle).then([this]() -> kj::Promise<void> {
+  auto interval = kj::max(idle, MIN_SWEEP_INTERVAL);
+  return timer.afterDelay(interval).then([this]() -> kj::Promise<void> {
     for (auto entry = arenas.begin(); entry != arenas.end();) {
-      bool unused = false;
+      bool unused = entry->second.failed;
       KJ_IF_MAYBE (mapping, entry->second.mapping) {
         if ((*mapping)->isShared()) {
           entry->second.lastUsed = timer.now();

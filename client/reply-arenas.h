@@ -19,10 +19,15 @@ namespace ledger::client {
 // Thread: the connection's.
 class ReplyArenas final {
 public:
-  // A mapping that no view has used for `idle` is undone, at the latest after twice that time.
+  // More than a server needs, whose store lies in hundreds of segments.
+  static constexpr size_t MAX_ARENAS = 4096;
+
+  // A mapping that no view has used for `idle` is undone, at the latest after twice that time (or
+  // a little later, where `idle` is very short).
   ReplyArenas(rpc::Session::Client session, kj::Timer& timer, kj::Duration idle);
 
-  // Throws if the server does not open it, or if it is not what the server says.
+  // Throws if the server does not open it, or if it is not what the server says, or if the server
+  // has named MAX_ARENAS others lately.
   kj::Promise<kj::Own<const shm::MappedArena>> open(uint32_t id);
 
 private:
@@ -35,6 +40,7 @@ private:
 
   kj::Own<const shm::MappedArena> use(Entry& entry);
   kj::Promise<void> map(uint32_t id);
+  void startSweeping();
   kj::Promise<void> sweep();
 
   rpc::Session::Client session;
@@ -42,7 +48,7 @@ private:
   const kj::Duration idle;
   std::unordered_map<uint32_t, Entry> arenas;
   kj::Promise<void> sweeping = nullptr;
-  bool isSweeping = false;  // While something is mapped.
+  bool isSweeping = false;  // While there are entries.
 };
 
 }  // namespace ledger::client

@@ -137,6 +137,22 @@ TEST_F(SessionTest, AnUnusedArenaIsUnmapped) {
   EXPECT_EQ(script.seen.arenasOpened, 2u);
 }
 
+// A sweep without a pause, which would keep the loop busy for ever.
+TEST_F(SessionTest, WithoutIdleTimeTheSweepStillPauses) {
+  auto pipe = io.provider->newCapabilityPipe();
+  serving = serve(kj::mv(pipe.ends[1]), script).eagerlyEvaluate(nullptr);
+  auto opened = Connection::open(kj::mv(pipe.ends[0]), timer, {.mappingIdle = 0 * kj::SECONDS})
+                    .wait(io.waitScope);
+  client = kj::refcounted<SessionClient>(kj::mv(opened.get<kj::Own<Connection>>()));
+  good(client->prove(state, keys));
+  EXPECT_GT(KJ_ASSERT_NONNULL(timer.nextEvent()), timer.now());
+  timer.advanceTo(timer.now() + 1 * kj::SECONDS);
+  io.waitScope.poll();
+  EXPECT_TRUE(timer.nextEvent() == nullptr);
+  EXPECT_EQ(text(good(client->prove(state, keys)).bytes()), "oneabsentthreefour");
+  EXPECT_EQ(script.seen.arenasOpened, 2u);
+}
+
 // --- Requests
 
 // A large request that goes inline, is torn, or lands beside the arena's memory.

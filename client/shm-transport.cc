@@ -108,6 +108,8 @@ kj::Promise<Received> ShmTransport::receiveTable(const rpc::SpanTable& table, ui
         auto entries = kj::heapArray(look(*holder, table.table));
         auto spans = require(rpc::parseTable(entries, length));
         auto ids = arenasOf(spans);
+        KJ_REQUIRE(ids.size() <= ReplyArenas::MAX_ARENAS,
+                   "the server's table names too many arenas", ids.size());
         auto opening = KJ_MAP(id, ids) {
           return replyArenas.open(id);
         };
