@@ -4,8 +4,9 @@
 // Debian's libkj is not instrumented: what kj::MutexGuarded, kj::Lazy and AtomicRefcounted order
 // would all be reported as races. The functions below take the place of libkj's in a binary that
 // links this file (only under --config=tsan; libkj must be the shared one), call the real ones and
-// say to tsan what they order. Nothing is suppressed: a race in code that does not use these locks
-// is still found.
+// say to tsan what they order. A race in code that does not use these locks is still found. One
+// thing is suppressed, in KJ: how a cross-thread promise and its fulfiller agree on who destroys
+// the other, an atomic word inside libkj-async whose order tsan does not see.
 
 #include <kj/mutex.h>
 #include <kj/refcount.h>
@@ -16,6 +17,10 @@
 extern "C" {
 void __tsan_acquire(void* address);
 void __tsan_release(void* address);
+
+const char* __tsan_default_suppressions() {
+  return "race:kj::_::XThreadPaf";
+}
 }
 
 namespace {
