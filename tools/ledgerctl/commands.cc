@@ -20,6 +20,7 @@ using ledger::client::View;
 // A command in progress: what all of them need.
 struct Run {
   const Options& options;
+  const Input& input;
   LedgerClient& client;
   kj::WaitScope& waitScope;
   Output& output;
@@ -100,14 +101,15 @@ ExitCode writeValues(Run& run, const RootHash& state, kj::ArrayPtr<const Key> ke
   return code;
 }
 
-ExitCode runGet(Run& run, const RootHash& state, kj::ArrayPtr<const Key> keys) {
-  auto views = viewsOf(keys);
+ExitCode runGet(Run& run, const RootHash& state) {
+  auto views = viewsOf(run.input.keys);
   auto answer = run.wait(run.client.get(state, views));
   KJ_IF_MAYBE (error, answer.tryGet<Error>()) return run.output.refuse(*error);
-  return writeValues(run, state, keys, answer.get<Values>());
+  return writeValues(run, state, run.input.keys, answer.get<Values>());
 }
 
-ExitCode runSet(Run& run, const RootHash& state, kj::ArrayPtr<const Update> updates) {
+ExitCode runSet(Run& run, const RootHash& state) {
+  auto updates = run.input.updates.asPtr();
   auto keys = KJ_MAP(update, updates) {
     return ledger::EncodedKey(update.key);
   };
@@ -124,7 +126,8 @@ ExitCode runSet(Run& run, const RootHash& state, kj::ArrayPtr<const Update> upda
   return run.output.line(stateText(next));
 }
 
-ExitCode runProve(Run& run, const RootHash& state, kj::ArrayPtr<const Key> keys) {
+ExitCode runProve(Run& run, const RootHash& state) {
+  auto keys = run.input.keys.asPtr();
   bool toStandardOutput = run.options.output.empty() || run.options.output == "-";
   if (toStandardOutput && !run.output.isJson() && isatty(STDOUT_FILENO)) {
     return run.output.fail(ExitCode::USAGE,
@@ -230,43 +233,52 @@ ExitCode runInfo(Run& run) {
   return run.output.isJson() ? run.output.object(infoJson(info)) : run.output.line(infoText(info));
 }
 
-// `get` and `prove`: files are read before the server is asked for anything.
+// The commands that work on one state.
 template <typename Then>
-ExitCode withKeys(Run& run, Then&& then) {
-  auto keys = readKeys(run.options.items, run.options.file);
-  KJ_IF_MAYBE (bad, keys.tryGet<BadText>()) return run.output.fail(ExitCode::USAGE, bad->why);
+ExitCode withState(Run& run, Then&& then) {
   auto state = resolveState(run);
   KJ_IF_MAYBE (code, state.tryGet<ExitCode>()) return *code;
-  return then(run, state.get<RootHash>(), keys.get<kj::Array<Key>>());
-}
-
-ExitCode withUpdates(Run& run) {
-  auto updates = readUpdates(run.options.items, run.options.file);
-  KJ_IF_MAYBE (bad, updates.tryGet<BadText>()) return run.output.fail(ExitCode::USAGE, bad->why);
-  auto state = resolveState(run);
-  KJ_IF_MAYBE (code, state.tryGet<ExitCode>()) return *code;
-  return runSet(run, state.get<RootHash>(), updates.get<kj::Array<Update>>());
+  return then(run, state.get<RootHash>());
 }
 
 }  // namespace
 
-ExitCode runCommand(const Options& options, LedgerClient& client, kj::WaitScope& waitScope,
-                    Output& output) {
-  Run run{options, client, waitScope, output};
+kj::OneOf<Input, ExitCode> readInput(const Options& options, Output& output) {
+  switch (options.command) {
+    case Command::GET:
+    case Command::PROVE: {
+      auto keys = readKeys(options.items, options.file);
+      KJ_IF_MAYBE (bad, keys.tryGet<BadText>()) return output.fail(ExitCode::USAGE, bad->why);
+      return Input{.keys = kj::mv(keys.get<kj::Array<Key>>()), .updates = nullptr};
+    }
+    case Command::SET: {
+      auto updates = readUpdates(options.items, options.file);
+      KJ_IF_MAYBE (bad, updates.tryGet<BadText>()) return output.fail(ExitCode::USAGE, bad->why);
+      return Input{.keys = nullptr, .updates = kj::mv(updates.get<kj::Array<Update>>())};
+    }
+    case Command::STATES:
+    case Command::HAS:
+    case Command::INFO:
+    case Command::VERIFY:
+      break;
+  }
+  return Input{};
+}
+
+ExitCode runCommand(const Options& options, const Input& input, LedgerClient& client,
+                    kj::WaitScope& waitScope, Output& output) {
+  Run run{options, input, client, waitScope, output};
   switch (options.command) {
     case Command::STATES:
       return runStates(run);
-    case Command::HAS: {
-      auto state = resolveState(run);
-      KJ_IF_MAYBE (code, state.tryGet<ExitCode>()) return *code;
-      return runHas(run, state.get<RootHash>());
-    }
+    case Command::HAS:
+      return withState(run, &runHas);
     case Command::GET:
-      return withKeys(run, &runGet);
+      return withState(run, &runGet);
     case Command::SET:
-      return withUpdates(run);
+      return withState(run, &runSet);
     case Command::PROVE:
-      return withKeys(run, &runProve);
+      return withState(run, &runProve);
     case Command::INFO:
       return runInfo(run);
     case Command::VERIFY:

@@ -10,9 +10,19 @@
 
 namespace ledgerctl {
 
+// What a command works on, from arguments, files and standard input.
+struct Input {
+  kj::Array<Key> keys;        // get, prove.
+  kj::Array<Update> updates;  // set.
+};
+
+// To be read before anything else: it may take long, and needs no server. Else the exit code of
+// what is wrong with it.
+kj::OneOf<Input, ExitCode> readInput(const Options& options, Output& output);
+
 // All commands but `verify`. Throws where the client does.
-ExitCode runCommand(const Options& options, ledger::client::LedgerClient& client,
-                    kj::WaitScope& waitScope, Output& output);
+ExitCode runCommand(const Options& options, const Input& input,
+                    ledger::client::LedgerClient& client, kj::WaitScope& waitScope, Output& output);
 
 // Needs no server.
 ExitCode runVerify(const Options& options, Output& output);

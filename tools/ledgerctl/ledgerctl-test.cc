@@ -160,6 +160,11 @@ TEST_F(LedgerctlTest, ExitCodesTellWhatWentWrong) {
   EXPECT_EQ(run({"--socket", scratch / "nothing-here", "states"}).code, 3);
   server = nullptr;
   EXPECT_EQ(ask({"states"}).code, 3);
+  // Input is read before a server is looked for.
+  EXPECT_EQ(ask({"get", "latest", "oops"}).code, 2);
+  EXPECT_EQ(ask({"get", "latest", "--keys", "-"}, "oops").code, 2);
+  EXPECT_EQ(ask({"prove", "latest", "--keys", scratch / "none"}).code, 2);
+  EXPECT_EQ(ask({"set", "latest", "--updates", "-"}, "oops").code, 2);
   EXPECT_EQ(run({"--help"}).code, 0);
 }
 

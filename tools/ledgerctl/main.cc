@@ -20,6 +20,8 @@ kj::Duration seconds(double count) {
 }
 
 ExitCode runWithServer(const Options& options, Output& output) {
+  auto input = readInput(options, output);
+  KJ_IF_MAYBE (code, input.tryGet<ExitCode>()) return *code;
   auto io = kj::setupAsyncIo();
   ledger::client::ConnectOptions connect{
       .address = options.socket.c_str(),
@@ -38,7 +40,7 @@ ExitCode runWithServer(const Options& options, Output& output) {
     // Also a server that refuses: another version, or no shared memory where it was asked for.
     return output.fail(ExitCode::NO_CONNECTION, exception->getDescription());
   }
-  return runCommand(options, *client, io.waitScope, output);
+  return runCommand(options, input.get<Input>(), *client, io.waitScope, output);
 }
 
 ExitCode codeOf(const kj::Exception& exception) {

@@ -50,6 +50,9 @@ TEST_F(OptionsTest, ReadsEachCommand) {
   EXPECT_EQ(set.command, Command::SET);
   EXPECT_EQ(set.items, (Strings{"0:a=b"}));
   EXPECT_EQ(set.file, "-");
+  // Standard input once, and texts that only look like it.
+  good({"--socket", "s", "set", "ab", "0:a=@-", "0:b=-", "0:c=x=@-"});
+  good({"verify", "-", "ab", "--keys", "f"});
   auto prove = good({"--socket", "s", "prove", "ab", "0:a", "-o", "p"});
   EXPECT_EQ(prove.command, Command::PROVE);
   EXPECT_EQ(prove.output, "p");
@@ -105,6 +108,9 @@ TEST_F(OptionsTest, WrongUsageIsRefused) {
       {"--socket", "s", "--connect-timeout", "-1", "states"},
       {"--socket", "s", "--jsno", "states"},
       {"verify", "p"},
+      {"verify", "-", "ab", "--keys", "-"},  // The keys would be none.
+      {"--socket", "s", "set", "ab", "0:a=@-", "--updates", "-"},
+      {"--socket", "s", "set", "ab", "0:a=@-", "0:b=@-"},  // The second would be unallocated.
   };
   for (auto& arguments : WRONG) {
     auto parsed = parse(arguments);

@@ -107,6 +107,18 @@ bool namesNothing(const Options& options) {
   }
 }
 
+// How often the command line names standard input: a second reader would find it empty.
+size_t standardInputs(const Options& options) {
+  size_t count = (options.file == "-") + (options.proof == "-");
+  if (options.command != Command::SET) return count;
+  for (auto& update : options.items) {
+    auto equals = update.find('=');
+    count +=
+        equals != std::string::npos && update.compare(equals + 1, std::string::npos, "@-") == 0;
+  }
+  return count;
+}
+
 }  // namespace
 
 kj::OneOf<Options, Exit> parseOptions(int argc, const char* const* argv) {
@@ -147,6 +159,9 @@ kj::OneOf<Options, Exit> parseOptions(int argc, const char* const* argv) {
   options.transport = transports.at(transport);
   if (namesNothing(options)) {
     return Exit{ExitCode::USAGE, "Name at least one register, or give a file of them.\n"};
+  }
+  if (standardInputs(options) > 1) {
+    return Exit{ExitCode::USAGE, "Standard input (-) can be read once only.\n"};
   }
   if (options.raw && (options.items.size() != 1 || !options.file.empty() || options.json)) {
     return Exit{ExitCode::USAGE, "--raw takes exactly one key, and no --json.\n"};
