@@ -194,10 +194,25 @@ TEST_F(LedgerdTest, AFileAtTheSocketsPathIsKept) {
 // What is wrong with which file, for who is called at night.
 TEST_F(LedgerdTest, ADamagedLedgerIsNamed) {
   std::filesystem::create_directory(directory + "/trie");
-  std::ofstream(directory + "/trie/root.checkpoint") << "not a checkpoint at all, but some text";
+  const std::string checkpoint = directory + "/trie/root.checkpoint";
+  std::ofstream(checkpoint) << "not a checkpoint at all, but some text";
+  {
+    Process process({triedir});
+    EXPECT_EQ(process.wait(), 1);
+    EXPECT_NE(process.log.find(checkpoint), std::string::npos) << process.log;
+    EXPECT_NE(process.log.find("not a checkpoint's header"), std::string::npos) << process.log;
+  }
+  std::filesystem::remove(checkpoint);
+
+  // A damaged segment that others follow: not the torn end of a crash.
+  const std::string text(100000, 'x');
+  std::ofstream(directory + "/trie/00000000") << text;
+  std::ofstream(directory + "/trie/00000001") << text;
+  std::filesystem::resize_file(directory + "/trie/00000001", 30 << 20);
   Process process({triedir});
   EXPECT_EQ(process.wait(), 1);
-  EXPECT_NE(process.log.find("root.checkpoint"), std::string::npos) << process.log;
+  const auto named = directory + "/trie: the log is damaged: file 00000000 at offset 0";
+  EXPECT_NE(process.log.find(named), std::string::npos) << process.log;
   EXPECT_NE(process.log.find("\"level\":\"fatal\""), std::string::npos) << process.log;
 }
 
