@@ -26,6 +26,18 @@ constexpr uint64_t inlinePayloadFor(uint64_t messageWords) {
   return (words - kj::min(uint64_t(MESSAGE_SLACK_WORDS), words / 2)) / 9 * 64;
 }
 
+// The most words that one answer of a batch takes beside its payload: structs, pointers, a message.
+constexpr uint64_t ANSWER_WORDS = 64;
+
+// The payload that certainly fits into a reply of `answers` answers.
+constexpr uint64_t inlinePayloadFor(uint64_t messageWords, uint64_t answers) {
+  // Half of the slack is theirs; what they need beyond it comes off the payload.
+  const uint64_t slack = kj::min(uint64_t(MESSAGE_SLACK_WORDS), messageWords / 2);
+  const uint64_t needed = answers * ANSWER_WORDS;
+  const uint64_t beyond = needed > slack / 2 ? needed - slack / 2 : 0;
+  return inlinePayloadFor(messageWords - kj::min(messageWords, beyond));
+}
+
 inline capnp::ReaderOptions readerOptionsFor(uint64_t messageWords) {
   capnp::ReaderOptions options;
   options.traversalLimitInWords = messageWords;

@@ -74,6 +74,30 @@ TEST(CapnpService, SessionsAreBounded) {
   EXPECT_TRUE(first.send(again).isWelcome());
 }
 
+// One client must not take the places of all, or a multiple of a session's quotas.
+TEST(CapnpService, SessionsOfAConnectionAreBounded) {
+  FixtureOptions options;
+  options.limits.sessionsPerConnection = 2;
+  Service service(options);
+  Peer peer(service), other(service);
+  auto connect = [&]() {
+    auto request = peer.ledgerd.connectRequest();
+    request.initHello().setMinVersion(1);
+    request.getHello().setMaxVersion(1);
+    return peer.send(request);
+  };
+  {
+    auto second = connect();
+    ASSERT_TRUE(second.isWelcome());
+    auto session = second.getWelcome().getSession();
+    auto third = connect();
+    EXPECT_EQ(reasonOf(third), rpc::Reason::QUOTA);
+    const std::string message = third.getError().getMessage().cStr();
+    EXPECT_NE(message.find("2 sessions are open on this connection"), std::string::npos) << message;
+  }
+  EXPECT_TRUE(connect().isWelcome()) << "a place is given back";
+}
+
 // Every operation once, against what the ledger itself says.
 TEST(CapnpService, SixOperationsAnswerAsTheLedgerDoes) {
   for (uint64_t features : {uint64_t(0), rpc::FEATURE_SHARED_MEMORY}) {
@@ -285,6 +309,48 @@ TEST(CapnpService, ABatchIsBounded) {
       << "together they are over the limit";
 }
 
+// Error replies to unset operations are work for a worker too, if there are many; and the longest
+// envelope must not break a client that takes short messages only.
+TEST(CapnpService, ABatchIsHeldToTheClientsMessages) {
+  Service service;
+  Peer peer(service, 0, 50000);
+  auto state = peer.mustSet(peer.initialState(), {"a"}, {std::string(300, 'v')});
+  auto send = [&](uint32_t count) {
+    auto request = peer.session.batchRequest();
+    for (auto operation : request.initOperations(count)) {
+      operation.initGetSingleValue().setState(Peer::dataOf(state));
+      operation.getGetSingleValue().setKey(keyOf("a"));
+    }
+    return peer.send(request);
+  };
+  const uint32_t most = 50000 / 2 / rpc::ANSWER_WORDS;
+  auto whole = send(most);
+  ASSERT_TRUE(whole.isResults());
+  ASSERT_EQ(whole.getResults().size(), most);
+  EXPECT_TRUE(whole.getResults()[most - 1].getGetSingleValue().isValue());
+  EXPECT_EQ(reasonOf(send(most + 1)), rpc::Reason::TOO_LARGE);
+
+  auto unset = peer.session.batchRequest();
+  unset.initOperations(most);
+  auto refused = peer.send(unset);
+  for (auto result : refused.getResults()) {
+    EXPECT_EQ(reasonOf(result), rpc::Reason::BAD_REQUEST);
+  }
+}
+
+// A list that is longer than the client's messages would end its connection.
+TEST(CapnpService, StatesAreHeldToTheClientsMessages) {
+  Service service;
+  Peer peer(service, 0, 1000);
+  auto state = peer.initialState();
+  for (int round = 0; round < 200; ++round) {
+    state = peer.mustSet(state, {"a"}, {std::to_string(round)});
+  }
+  auto request = peer.session.statesRequest();
+  EXPECT_EQ(reasonOf(peer.send(request)), rpc::Reason::TOO_LARGE);
+  EXPECT_TRUE(peer.hasState(state).getFound()) << "the connection lives";
+}
+
 // --- Quotas and the end ---
 
 // Keeps the only worker busy until it is opened.
@@ -383,6 +449,70 @@ TEST(CapnpService, ShuttingDownRefusesNewCallsAndFinishesOthers) {
   idle.wait(waitScope);
   busy.service.connections->whenWritten().wait(waitScope);
   EXPECT_TRUE(begun.wait(waitScope).isProof());
+}
+
+// --- Clients that do not read ---
+
+// Replies are in no budget while they wait to be sent.
+TEST(SlowReaders, RepliesThatWaitAreBounded) {
+  BusyService busy(4096, 100);
+  auto& waitScope = busy.service.io.waitScope;
+  Peer peer(busy.service, 0);
+  auto key = keyOf("big");
+  const std::string big(4 << 20, 'v');
+  EncodedKey encoded = key;
+  Value value = Peer::dataOf(big);
+  auto set =
+      busy.service.ledger->set(busy.service.ledger->initialState(), kj::arrayPtr(&encoded, 1),
+                               kj::arrayPtr(&value, 1), nullptr, Stop::never());
+  const auto state = set.get<RootHash>();
+
+  peer.stream->pause();
+  kj::Vector<kj::Promise<capnp::Response<rpc::ValueReply>>> replies;
+  const uint32_t calls = 40;
+  for (uint32_t call = 0; call < calls; ++call) {
+    auto request = peer.session.getSingleValueRequest();
+    request.setState(state.ptr());
+    request.setKey(key);
+    replies.add(request.send());
+  }
+  while (busy.service.host.workers.queued() < calls) waitScope.poll();
+  busy.gate.open();
+  busy.service.calls.whenNone().wait(waitScope);
+  peer.stream->resume();
+
+  uint32_t values = 0;
+  for (auto& promise : replies) {
+    auto reply = promise.wait(waitScope);
+    if (reply.isValue()) {
+      ++values;
+    } else {
+      EXPECT_EQ(reasonOf(reply), rpc::Reason::QUOTA);
+    }
+  }
+  EXPECT_GE(values, 16u);
+  EXPECT_LE(values, 20u) << "64 MiB, and what the socket and the workers hold";
+  EXPECT_TRUE(peer.hasState(stringOf(state.ptr())).getFound()) << "the connection lives";
+}
+
+// Nor may short replies pile up: nothing more is read, until the client reads again.
+TEST(SlowReaders, AreNotReadFrom) {
+  Service service;
+  Peer peer(service);
+  auto& waitScope = service.io.waitScope;
+  peer.stream->pause();
+  kj::Vector<kj::Promise<capnp::Response<rpc::StateReply>>> replies;
+  for (uint32_t call = 0; call < 3 * ConnectionLoad::UNSENT_REPLIES; ++call) {
+    replies.add(peer.session.initialStateRequest().send());
+  }
+  size_t waiting = 0;
+  while (waiting != peer.network->getCurrentQueueCount()) {
+    waiting = peer.network->getCurrentQueueCount();
+    for (int turn = 0; turn < 100; ++turn) waitScope.poll();
+  }
+  EXPECT_GT(waiting, ConnectionLoad::UNSENT_REPLIES) << "the service reads on";
+  peer.stream->resume();
+  for (auto& promise : replies) EXPECT_EQ(promise.wait(waitScope).getState().size(), 32u);
 }
 
 }  // namespace

@@ -59,6 +59,10 @@ void fillLedgerUse(rpc::LedgerUse::Builder builder, const LedgerStats& stats,
   builder.setMemoryLimit(memory.limit());
 }
 
+// Of a reply that lists states: each is a pointer and its bytes. And what surrounds them.
+constexpr uint64_t WORDS_OF_A_STATE = 1 + RootHash::SIZE / sizeof(capnp::word);
+constexpr uint64_t STATES_WORDS = 64;
+
 // An operation threw: not a refusal but a fault. The client gets the exception.
 kj::Promise<void> reportBug(kj::Exception&& exception) {
   spdlog::error("an operation failed: {}", kj::str(exception).cStr());
@@ -113,6 +117,13 @@ public:
   kj::Promise<void> states(StatesContext context) override {
     return answer(context, [this](rpc::StatesReply::Builder reply) {
       auto roots = ledger().states();
+      const uint64_t words = STATES_WORDS + uint64_t(roots.size()) * WORDS_OF_A_STATE;
+      if (words > session->messageWords()) {
+        return fill(reply.initError(),
+                    makeError(Code::RESOURCE_EXHAUSTED, Reason::TOO_LARGE, roots.size(),
+                              " states need ", words, " words; a message to this client may have ",
+                              session->messageWords()));
+      }
       auto list = reply.initStates(roots.size());
       for (uint32_t index = 0; index < roots.size(); ++index) list.set(index, roots[index].ptr());
     });
@@ -189,11 +200,12 @@ kj::Promise<void> SessionServer::single(Context context, Take&& take) {
   take(intake);
   return kj::evalNow([&]() { return execute(context, kj::mv(intake)); })
       .then(
-          [context](Finished&& result) mutable {
+          [context, load = kj::addRef(*session->load)](Finished&& result) mutable {
             auto finished = kj::heap(kj::mv(result));
+            auto filling = load->admit(*finished);
             ReplyWriter writer(*finished);
             writer.fill(context.initResults(), finished->answers.each()[0]);
-            return writer.written().attach(kj::mv(finished));
+            return writer.written().attach(kj::mv(finished), kj::mv(filling));
           },
           reportBug)
       .attach(kj::mv(admitted.template get<Session::Place>()));
@@ -252,13 +264,23 @@ kj::Promise<void> SessionServer::batch(BatchContext context) {
                    " operations in a batch are more than ", session->host.limits.batchOperations));
     return kj::READY_NOW;
   }
+  const uint64_t words = operations.size() * rpc::ANSWER_WORDS;
+  if (words > session->messageWords() / 2) {
+    fill(context.initResults().initError(),
+         makeError(Code::RESOURCE_EXHAUSTED, Reason::TOO_LARGE, operations.size(),
+                   " answers may need ", words, " words, more than half of the ",
+                   session->messageWords(), " that a message to this client may have"));
+    return kj::READY_NOW;
+  }
   auto intake = session->newIntake();
   auto kinds = kj::heapArrayBuilder<kj::Maybe<Operation::Kind>>(operations.size());
   for (auto operation : operations) kinds.add(intake.operation(operation));
   return kj::evalNow([&]() { return execute(context, kj::mv(intake)); })
       .then(
-          [context, kinds = kinds.finish()](Finished&& result) mutable {
+          [context, kinds = kinds.finish(),
+           load = kj::addRef(*session->load)](Finished&& result) mutable {
             auto finished = kj::heap(kj::mv(result));
+            auto filling = load->admit(*finished);
             ReplyWriter writer(*finished);
             auto answers = finished->answers.each();
             auto results = context.initResults().initResults(answers.size());
@@ -269,7 +291,7 @@ kj::Promise<void> SessionServer::batch(BatchContext context) {
                 fill(results[index].initError(), answers[index].get<Error>());
               }
             }
-            return writer.written().attach(kj::mv(finished));
+            return writer.written().attach(kj::mv(finished), kj::mv(filling));
           },
           reportBug)
       .attach(kj::mv(admitted.get<Session::Place>()));
@@ -301,7 +323,8 @@ kj::Promise<void> SessionServer::registerArena(RegisterArenaContext context) {
 
 class LedgerdServer final : public rpc::Ledgerd::Server {
 public:
-  LedgerdServer(const Host& host, InFlight& calls) : host(host), calls(calls) {}
+  LedgerdServer(const Host& host, InFlight& calls, kj::Own<ConnectionLoad> load)
+      : host(host), calls(calls), load(kj::mv(load)) {}
 
   kj::Promise<void> connect(ConnectContext context) override {
     auto hello = context.getParams().getHello();
@@ -315,7 +338,8 @@ public:
         welcome.setFeatures(agreed.features);
         welcome.setBuild(build());
         fillLimits(welcome.initLimits(), host.limits);
-        welcome.setSession(kj::heap<SessionServer>(kj::refcounted<Session>(host, agreed, calls)));
+        welcome.setSession(kj::heap<SessionServer>(
+            kj::refcounted<Session>(host, agreed, calls, kj::addRef(*load))));
       }
       KJ_CASE_ONEOF(error, Error) {
         fill(reply.initError(), error);
@@ -340,6 +364,10 @@ private:
       return makeError(Code::RESOURCE_EXHAUSTED, Reason::QUOTA, host.limits.sessions,
                        " sessions are open, as many as may be");
     }
+    if (load->sessions >= host.limits.sessionsPerConnection) {
+      return makeError(Code::RESOURCE_EXHAUSTED, Reason::QUOTA, load->sessions,
+                       " sessions are open on this connection, as many as may be");
+    }
     const uint64_t words = hello.getMessageWords();
     return SessionTerms{version, hello.getFeatures() & FEATURES,
                         words == 0 ? rpc::DEFAULT_MESSAGE_WORDS : words};
@@ -353,12 +381,13 @@ private:
 
   const Host& host;
   InFlight& calls;
+  kj::Own<ConnectionLoad> load;
 };
 
 }  // namespace
 
-rpc::Ledgerd::Client newLedgerd(const Host& host, InFlight& calls) {
-  return kj::heap<LedgerdServer>(host, calls);
+rpc::Ledgerd::Client newLedgerd(const Host& host, InFlight& calls, kj::Own<ConnectionLoad> load) {
+  return kj::heap<LedgerdServer>(host, calls, kj::mv(load));
 }
 
 }  // namespace ledger::server

@@ -8,6 +8,6 @@
 namespace ledger::server {
 
 // The bootstrap capability of one connection. `host` and `calls` outlive it.
-rpc::Ledgerd::Client newLedgerd(const Host& host, InFlight& calls);
+rpc::Ledgerd::Client newLedgerd(const Host& host, InFlight& calls, kj::Own<ConnectionLoad> load);
 
 }  // namespace ledger::server

@@ -2,6 +2,7 @@
 #include "server/connections.h"
 
 #include "schema/message-limits.h"
+#include "server/connection-load.h"
 
 #include <capnp/rpc-twoparty.h>
 #include <capnp/rpc.h>
@@ -15,6 +16,11 @@ namespace {
 // A client sends one descriptor in a message, with an arena that it registers, and is sent one.
 constexpr uint32_t MAX_FDS_PER_MESSAGE = 1;
 
+// While a client's unanswered calls are longer together, nothing more is read from it; so they are
+// at most this much and one longest message. What is counted is the messages of calls, from their
+// arrival to their answer. --memory-limit counts the copies of their payloads, not the messages.
+constexpr uint64_t UNANSWERED_WORDS = (uint64_t(64) << 20) / sizeof(capnp::word);
+
 // Accepting fails while descriptors are short; the next attempt waits this long.
 constexpr kj::Duration ACCEPT_PAUSE = 100 * kj::MILLISECONDS;
 
@@ -22,13 +28,16 @@ constexpr kj::Duration ACCEPT_PAUSE = 100 * kj::MILLISECONDS;
 // messages are framed.
 class CountedStream final : public capnp::MessageStream {
 public:
-  CountedStream(kj::AsyncCapabilityStream& stream, InFlight& writes)
-      : inner(stream), writes(writes) {}
+  CountedStream(kj::AsyncCapabilityStream& stream, InFlight& writes, ConnectionLoad& load)
+      : inner(stream), writes(writes), load(load) {}
 
   kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> tryReadMessage(
       kj::ArrayPtr<kj::AutoCloseFd> fdSpace, capnp::ReaderOptions options,
       kj::ArrayPtr<capnp::word> scratch) override {
-    return inner.tryReadMessage(fdSpace, options, scratch);
+    if (!load.isBehind()) return inner.tryReadMessage(fdSpace, options, scratch);
+    return whenRead().then([this, fdSpace, options, scratch]() {
+      return inner.tryReadMessage(fdSpace, options, scratch);
+    });
   }
   kj::Promise<void> writeMessage(
       kj::ArrayPtr<const int> fds,
@@ -47,11 +56,25 @@ private:
   template <typename Write>
   kj::Promise<void> counted(Write&& write) {
     writes.begin();
-    return kj::evalNow(write).attach(kj::defer([this]() { writes.end(); }));
+    return kj::evalNow(write).attach(kj::defer([this]() {
+      writes.end();
+      KJ_IF_MAYBE (fulfiller, written) (*fulfiller)->fulfill();
+    }));
+  }
+
+  // Resolves once the client has read enough of its replies. For one read that waits at a time.
+  kj::Promise<void> whenRead() {
+    if (!load.isBehind()) return kj::READY_NOW;
+    auto paf = kj::newPromiseAndFulfiller<void>();
+    written = kj::mv(paf.fulfiller);
+    // The network takes a message out of its queue some turns after it was written.
+    return paf.promise.then([this]() { return kj::evalLast([this]() { return whenRead(); }); });
   }
 
   capnp::AsyncCapabilityMessageStream inner;
   InFlight& writes;
+  ConnectionLoad& load;
+  kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> written;  // Told when a message has gone.
 };
 
 }  // namespace
@@ -62,21 +85,27 @@ public:
   Connection(Connections& owner, kj::Own<kj::AsyncCapabilityStream> accepted)
       : owner(owner),
         stream(kj::mv(accepted)),
-        messages(*stream, owner.writes),
+        load(kj::refcounted<ConnectionLoad>(owner.host.limits.messageWords)),
+        messages(*stream, owner.writes, *load),
         network(messages, MAX_FDS_PER_MESSAGE, capnp::rpc::twoparty::Side::SERVER,
                 rpc::readerOptionsFor(owner.host.limits.messageWords)),
-        system(capnp::makeRpcServer(network, newLedgerd(owner.host, owner.calls))) {
-    // A client's calls may hold two of the longest requests; more wait in the socket.
-    system.setFlowLimit(2 * owner.host.limits.messageWords);
+        system(
+            capnp::makeRpcServer(network, newLedgerd(owner.host, owner.calls, kj::addRef(*load)))) {
+    load->begin(network);
+    system.setFlowLimit(kj::min(owner.host.limits.messageWords, UNANSWERED_WORDS));
     ++owner.open;
   }
-  ~Connection() noexcept(false) { --owner.open; }
+  ~Connection() noexcept(false) {
+    load->end();
+    --owner.open;
+  }
 
   kj::Promise<void> whenGone() { return network.onDisconnect(); }
 
 private:
   Connections& owner;
   kj::Own<kj::AsyncCapabilityStream> stream;
+  kj::Own<ConnectionLoad> load;
   CountedStream messages;
   capnp::TwoPartyVatNetwork network;
   capnp::RpcSystem<capnp::rpc::twoparty::VatId> system;

@@ -25,9 +25,11 @@ struct ServiceLimits {
   uint32_t regions = 65536;  // Held by one session.
   uint32_t callsInFlight = 4096;
   uint32_t batchOperations = 65536;
-  uint32_t registeredArenas = 256;
-  uint32_t openArenas = 1024;   // Descriptors that a session has been given and still holds.
-  uint32_t sessions = 1024;     // Of the whole process.
+  uint32_t replyArenas = 128;       // Of one session, as the next two.
+  uint32_t registeredArenas = 256;  // Of its client's memory.
+  uint32_t openArenas = 1024;       // Descriptors that a session has been given and still holds.
+  uint32_t sessions = 1024;         // Of the whole process.
+  uint32_t sessionsPerConnection = 8;
   uint32_t connections = 1024;  // Of one loop.
 };
 

@@ -68,6 +68,7 @@ void Intake::prove(rpc::ProveRequest::Reader request) {
 kj::Maybe<Operation::Kind> Intake::operation(rpc::Operation::Reader operation) {
   switch (operation.which()) {
     case rpc::Operation::UNSET:
+      addCost(1);
       operations.add(makeError(Code::INVALID_ARGUMENT, Reason::BAD_REQUEST,
                                "an operation that was left unset"));
       return nullptr;
@@ -91,6 +92,7 @@ kj::Maybe<Operation::Kind> Intake::operation(rpc::Operation::Reader operation) {
       return Operation::Kind::PROVE;
   }
   // One from a later version of the schema.
+  addCost(1);
   operations.add(makeError(Code::UNIMPLEMENTED, Reason::UNSPECIFIED, "operation ",
                            uint32_t(operation.which()), " is not known here"));
   return nullptr;
@@ -132,10 +134,18 @@ Result<RequestBody> Intake::take(capnp::Data::Reader bytes) {
 }
 
 Result<RequestBody> Intake::take(rpc::BulkPlace&& place) {
-  const uint64_t length = place.length;
+  uint64_t length = place.length;
   addCost(place.form.is<rpc::InlineChunks>() ? length / KEY_BYTES_PER_COST : TOO_MUCH);
+  KJ_IF_MAYBE (table, place.form.tryGet<rpc::SpanTable>()) {
+    if (table->table.length > left - length) {
+      return makeError(Code::RESOURCE_EXHAUSTED, Reason::TOO_LARGE, "a payload of ", length,
+                       " bytes and its table of ", table->table.length,
+                       " bytes are over --max-request-size");
+    }
+    length += table->table.length;
+  }
   KJ_IF_MAYBE (region, place.region) regions.add(kj::mv(*region));
-  auto body = RequestBody::reserve(kj::mv(place), arenas, host.memory);
+  auto body = RequestBody::reserve(kj::mv(place), arenas, memory);
   if (body.is<RequestBody>()) left -= length;
   return body;
 }

@@ -19,8 +19,9 @@ namespace ledger::server {
 // Thread: its session's loop.
 class Intake final {
 public:
-  Intake(const Host& host, const PeerArenas& arenas)
-      : host(host), arenas(arenas), left(host.limits.requestBytes) {}
+  // `memory`: for the bodies.
+  Intake(const Host& host, const PeerArenas& arenas, const shm::MemoryBudget& memory)
+      : arenas(arenas), memory(memory), left(host.limits.requestBytes) {}
 
   void initialState();
   void hasState(rpc::StateRequest::Reader request);
@@ -57,8 +58,8 @@ private:
   Result<RequestBody> take(rpc::BulkPlace&& place);
   void addCost(uint64_t more) { cost = kj::min(cost + more, TOO_MUCH); }
 
-  const Host& host;
   const PeerArenas& arenas;
+  const shm::MemoryBudget& memory;
   kj::Vector<Result<Operation>> operations;
   kj::Vector<rpc::Region::Client> regions;
   uint64_t left;  // Of the request's limit, in bytes.

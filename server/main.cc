@@ -3,6 +3,7 @@
 
 #include "ledger/ledger.h"
 #include "schema/message-limits.h"
+#include "server/descriptor-shares.h"
 #include "server/host.h"
 #include "server/io-loop.h"
 #include "server/listen-socket.h"
@@ -73,13 +74,18 @@ kj::Maybe<kj::Own<Ledger>> openLedger(const Options& options, const shm::MemoryB
   return ledger;
 }
 
-ServiceLimits limitsOf(const Options& options) {
+ServiceLimits limitsOf(const Options& options, const DescriptorShares& shares) {
   return {.requestBytes = options.maxRequestSize,
           .responseBytes = options.maxResponseSize,
           .inlineThreshold = options.inlineThreshold,
           .arenaBytes = options.arenaSize,
           .messageWords =
-              rpc::messageWordsFor(kj::max(options.maxRequestSize, options.maxResponseSize))};
+              rpc::messageWordsFor(kj::max(options.maxRequestSize, options.maxResponseSize)),
+          .replyArenas = shares.replyArenas,
+          .registeredArenas = shares.registeredArenas,
+          .openArenas = shares.openArenas,
+          .sessions = shares.sessions,
+          .connections = shares.connections};
 }
 
 void tellReady(kj::Maybe<int> readyFd) {
@@ -105,6 +111,7 @@ int serve(const Options& options, TerminationSignals& signals) {
   spdlog::info("starting ledger service (ledgerd {})", VERSION.cStr());
   ListenSocket::refuseIfTaken(options.socketPath);
   const uint64_t descriptors = shm::raiseDescriptorLimit();
+  const auto shares = shareDescriptors(descriptors, options.ioThreads);
 
   const uint64_t memoryLimit = options.memoryLimit.orDefault(
       []() { return shm::defaultMemoryLimit(kj::newDiskFilesystem()->getRoot()); });
@@ -128,7 +135,7 @@ int serve(const Options& options, TerminationSignals& signals) {
                   .memory = *memory,
                   .sharedMemory = *sharedMemory,
                   .retiredArenas = *retiredArenas,
-                  .limits = limitsOf(options),
+                  .limits = limitsOf(options, shares),
                   .start = kj::systemPreciseMonotonicClock().now(),
                   .workers = Workers(options.workers, WORKER_QUEUE)};
   ListenSocket socket(options.socketPath, options.socketMode);

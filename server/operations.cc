@@ -109,9 +109,9 @@ void writeTo(const PayloadSource& source, kj::ArrayPtr<kj::byte> out) {
 }
 
 // Brings the bodies that lie in a client's arena.
-kj::Maybe<Error> fetch(Operation& operation) {
-  KJ_IF_MAYBE (error, operation.keys.fetch()) return kj::mv(*error);
-  return operation.values.fetch();
+kj::Maybe<Error> fetch(Operation& operation, const Stop& stop) {
+  KJ_IF_MAYBE (error, operation.keys.fetch(stop)) return kj::mv(*error);
+  return operation.values.fetch(stop);
 }
 
 }  // namespace
@@ -128,7 +128,7 @@ Answers Answers::execute(const Ledger& ledger, kj::Array<Result<Operation>> oper
     }
     // Its bodies are freed as soon as it has been executed.
     auto operation = kj::mv(asked.get<Operation>());
-    KJ_IF_MAYBE (error, fetch(operation)) {
+    KJ_IF_MAYBE (error, fetch(operation, stop)) {
       result.answers.add(kj::mv(*error));
       continue;
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/placement.h"
 
+#include "schema/message-limits.h"
 #include "server/rpc-errors.h"
 
 #include <kj/debug.h>
@@ -58,7 +59,7 @@ Finished Placement::place(Answers answers) const {
     lent = lend(size);
   }
   if (lent.is<shm::Region>()) return placeIn(kj::mv(lent.get<shm::Region>()), kj::mv(answers));
-  if (size <= options.inlineMost) return placeInline(kj::mv(answers));
+  if (size <= inlineMost(answers)) return placeInline(kj::mv(answers));
   return refuse(kj::mv(answers), toError(lent.get<shm::Refusal>()));
 }
 
@@ -71,13 +72,17 @@ kj::Maybe<Finished> Placement::tryPlace(Answers& answers) const {
   return nullptr;
 }
 
+uint64_t Placement::inlineMost(const Answers& answers) const {
+  return rpc::inlinePayloadFor(options.messageWords, answers.each().size());
+}
+
 Finished Placement::placeInline(Answers answers) const {
   const uint64_t size = answers.payloadSize();
-  if (size > options.inlineMost) {
-    return refuse(
-        kj::mv(answers),
-        makeError(Code::RESOURCE_EXHAUSTED, Reason::TOO_LARGE, "a reply of ", size,
-                  " bytes is more than a message to this client may carry, ", options.inlineMost));
+  const uint64_t most = inlineMost(answers);
+  if (size > most) {
+    return refuse(kj::mv(answers),
+                  makeError(Code::RESOURCE_EXHAUSTED, Reason::TOO_LARGE, "a reply of ", size,
+                            " bytes is more than a message to this client may carry, ", most));
   }
   auto reserved = memory.reserve(2 * size);
   if (reserved.is<shm::Shortage>()) {

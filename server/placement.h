@@ -35,7 +35,7 @@ class Placement final {
 public:
   struct Options {
     uint64_t inlineThreshold;  // Bytes: longer payloads go through shared memory.
-    uint64_t inlineMost;       // Bytes: the longest that a message may carry.
+    uint64_t messageWords;     // The longest message that the client takes.
     enum class SharedMemory { NO, YES } sharedMemory;  // Whether the client can take it.
   };
   // `all` and `memory` outlive it.
@@ -57,6 +57,8 @@ private:
   bool wantsSharedMemory(uint64_t size) const;
   // As ArenaSet::lend(). What the kernel refuses (memory, a descriptor) is a refusal too.
   kj::OneOf<shm::Region, shm::Refusal> lend(uint64_t size) const;
+  // The longest payloads, in bytes, that a message may carry with these answers.
+  uint64_t inlineMost(const Answers& answers) const;
   Finished placeInline(Answers answers) const;
 
   Options options;

@@ -13,6 +13,8 @@ Result<RequestBody> RequestBody::reserve(rpc::BulkPlace&& place, const PeerArena
   uint64_t needed = place.length;
   KJ_SWITCH_ONEOF(place.form) {
     KJ_CASE_ONEOF(chunks, rpc::InlineChunks) {
+      // Their views, here and in the copy's list.
+      needed += 2 * chunks.chunks.size() * sizeof(Bytes);
       body.source = kj::mv(chunks);
     }
     KJ_CASE_ONEOF(span, rpc::ArenaSpan) {
@@ -42,7 +44,7 @@ void RequestBody::addCopies(kj::Vector<Bytes>& from, kj::Vector<kj::ArrayPtr<kj:
   }
 }
 
-kj::Maybe<Error> RequestBody::fetch() {
+kj::Maybe<Error> RequestBody::fetch(const Stop& stop) {
   KJ_SWITCH_ONEOF(source) {
     KJ_CASE_ONEOF(here, Here) {}
     KJ_CASE_ONEOF(chunks, rpc::InlineChunks) {
@@ -52,7 +54,7 @@ kj::Maybe<Error> RequestBody::fetch() {
       KJ_IF_MAYBE (error, arenas->read(span, bytes)) return kj::mv(*error);
     }
     KJ_CASE_ONEOF(table, rpc::SpanTable) {
-      KJ_IF_MAYBE (error, readTable(*arenas, table, bytes)) return kj::mv(*error);
+      KJ_IF_MAYBE (error, readTable(*arenas, table, bytes, stop)) return kj::mv(*error);
     }
   }
   source = Here();
@@ -60,7 +62,7 @@ kj::Maybe<Error> RequestBody::fetch() {
 }
 
 kj::Maybe<Error> RequestBody::readTable(const PeerArenas& arenas, const rpc::SpanTable& table,
-                                        kj::ArrayPtr<kj::byte> into) {
+                                        kj::ArrayPtr<kj::byte> into, const Stop& stop) {
   auto copy = kj::heapArray<kj::byte>(table.table.length);
   KJ_IF_MAYBE (error, arenas.read(table.table, copy)) return kj::mv(*error);
   auto parsed = rpc::parseTable(copy, into.size());
@@ -68,6 +70,10 @@ kj::Maybe<Error> RequestBody::readTable(const PeerArenas& arenas, const rpc::Spa
 
   // parseTable() has made sure that the spans fill `into` exactly.
   for (auto& span : parsed.get<kj::Array<rpc::ArenaSpan>>()) {
+    if (span.length == 0) continue;
+    if (stop.requested()) {
+      return makeError(Code::CANCELLED, Reason::CANCELLED, "the call was dropped");
+    }
     KJ_IF_MAYBE (error, arenas.read(span, into.slice(0, span.length))) return kj::mv(*error);
     into = into.slice(span.length, into.size());
   }

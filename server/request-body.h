@@ -8,6 +8,7 @@
 
 #include "ledger/error.h"
 #include "ledger/model.h"
+#include "ledger/stop.h"
 #include "schema/bulk.h"
 #include "server/peer-arenas.h"
 #include "shm/memory-budget.h"
@@ -36,15 +37,15 @@ public:
   void addCopies(kj::Vector<Bytes>& from, kj::Vector<kj::ArrayPtr<kj::byte>>& to);
 
   // Reads what is lent; nothing to do otherwise. Not on an event loop. Errors: BAD_ARENA,
-  // BAD_REQUEST.
-  kj::Maybe<Error> fetch();
+  // BAD_REQUEST, CANCELLED.
+  kj::Maybe<Error> fetch(const Stop& stop);
 
   // Once everything is there.
   Bytes content() const { return bytes; }
 
 private:
   static kj::Maybe<Error> readTable(const PeerArenas& arenas, const rpc::SpanTable& table,
-                                    kj::ArrayPtr<kj::byte> into);
+                                    kj::ArrayPtr<kj::byte> into, const Stop& stop);
 
   shm::Reservation reservation;  // Before the memory that it is for.
   kj::Array<kj::byte> bytes;

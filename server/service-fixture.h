@@ -12,6 +12,7 @@
 #include "server/host.h"
 
 #include <capnp/rpc-twoparty.h>
+#include <capnp/serialize-async.h>
 #include <kj/async-io.h>
 #include <kj/debug.h>
 #include <kj/filesystem.h>
@@ -100,6 +101,46 @@ public:
   kj::Own<Connections> connections;
 };
 
+// A client's stream that can stop reading.
+class PausableStream final : public capnp::MessageStream {
+public:
+  explicit PausableStream(kj::AsyncCapabilityStream& stream) : inner(stream) {}
+
+  // No message is read after the one that is being waited for.
+  void pause() { paused = kj::newPromiseAndFulfiller<void>(); }
+  void resume() {
+    KJ_IF_MAYBE (p, paused) p->fulfiller->fulfill();
+  }
+
+  kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> tryReadMessage(
+      kj::ArrayPtr<kj::AutoCloseFd> fdSpace, capnp::ReaderOptions options,
+      kj::ArrayPtr<capnp::word> scratch) override {
+    KJ_IF_MAYBE (p, paused) {
+      auto resumed = kj::mv(p->promise);
+      return resumed.then([this, fdSpace, options, scratch]() {
+        paused = nullptr;
+        return inner.tryReadMessage(fdSpace, options, scratch);
+      });
+    }
+    return inner.tryReadMessage(fdSpace, options, scratch);
+  }
+  kj::Promise<void> writeMessage(
+      kj::ArrayPtr<const int> fds,
+      kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments) override {
+    return inner.writeMessage(fds, segments);
+  }
+  kj::Promise<void> writeMessages(
+      kj::ArrayPtr<kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>>> messages) override {
+    return inner.writeMessages(messages);
+  }
+  kj::Maybe<int> getSendBufferSize() override { return inner.getSendBufferSize(); }
+  kj::Promise<void> end() override { return inner.end(); }
+
+private:
+  capnp::AsyncCapabilityMessageStream inner;
+  kj::Maybe<kj::PromiseFulfillerPair<void>> paused;
+};
+
 // One connection of a client, in the same loop as the service.
 class Peer {
 public:
@@ -107,8 +148,9 @@ public:
                 uint64_t messageWords = rpc::messageWordsFor(8 << 20))
       : service(service), pipe(service.io.provider->newCapabilityPipe()) {
     service.connections->serve(kj::mv(pipe.ends[0]));
-    network = kj::heap<capnp::TwoPartyVatNetwork>(
-        *pipe.ends[1], 1, capnp::rpc::twoparty::Side::CLIENT, rpc::readerOptionsFor(messageWords));
+    stream = kj::heap<PausableStream>(*pipe.ends[1]);
+    network = kj::heap<capnp::TwoPartyVatNetwork>(*stream, 1, capnp::rpc::twoparty::Side::CLIENT,
+                                                  rpc::readerOptionsFor(messageWords));
     system = kj::heap(capnp::makeRpcClient(*network));
     capnp::MallocMessageBuilder message;
     auto server = message.initRoot<capnp::rpc::twoparty::VatId>();
@@ -231,6 +273,7 @@ public:
 
   Service& service;
   kj::CapabilityPipe pipe;
+  kj::Own<PausableStream> stream;
   kj::Own<capnp::TwoPartyVatNetwork> network;
   kj::Own<capnp::RpcSystem<capnp::rpc::twoparty::VatId>> system;
   rpc::Ledgerd::Client ledgerd = nullptr;

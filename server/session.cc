@@ -9,20 +9,24 @@
 namespace ledger::server {
 namespace {
 
+// How many of the longest requests a session may have in memory: one comes in while another is
+// executed.
+constexpr uint64_t REQUESTS_IN_MEMORY = 2;
+
 shm::ArenaSetOptions arenaOptions(const ServiceLimits& limits) {
   shm::ArenaSetOptions options;
   options.quota = limits.arenaBytes;
   options.firstCapacity = kj::min(options.firstCapacity, limits.arenaBytes);
   options.warmBytes = kj::min(options.warmBytes, limits.arenaBytes / 2);
   options.maxRegions = limits.regions;
+  options.maxArenas = limits.replyArenas;
   return options;
 }
 
 Placement::Options placementOptions(const Host& host, const SessionTerms& terms) {
   const bool shared = (terms.features & rpc::FEATURE_SHARED_MEMORY) != 0;
   return {.inlineThreshold = host.limits.inlineThreshold,
-          .inlineMost = kj::min(rpc::inlinePayloadFor(terms.messageWords),
-                                rpc::inlinePayloadFor(host.limits.messageWords)),
+          .messageWords = kj::min(terms.messageWords, host.limits.messageWords),
           .sharedMemory = shared ? Placement::Options::SharedMemory::YES
                                  : Placement::Options::SharedMemory::NO};
 }
@@ -34,22 +38,28 @@ Error queueFull(uint32_t length) {
 
 }  // namespace
 
-Session::Session(const Host& host, const SessionTerms& terms, InFlight& calls)
+Session::Session(const Host& host, const SessionTerms& terms, InFlight& calls,
+                 kj::Own<ConnectionLoad> connectionLoad)
     : host(host),
       terms(terms),
       arenas(shm::ArenaSet::create(host.sharedMemory, kj::atomicAddRef(host.retiredArenas),
                                    arenaOptions(host.limits))),
       peerArenas(kj::atomicRefcounted<PeerArenas>()),
+      load(kj::mv(connectionLoad)),
       calls(calls),
+      requestMemory(shm::MemoryBudget::createUnder(host.memory, "the session's requests",
+                                                   REQUESTS_IN_MEMORY * host.limits.requestBytes)),
       placement(placementOptions(host, terms), kj::atomicAddRef(*arenas), host.sessionArenas,
                 host.memory),
       held(*this) {
   ++host.sessions;
+  ++load->sessions;
   host.sessionArenas.add(*arenas);
 }
 
 Session::~Session() noexcept(false) {
   --host.sessions;
+  --load->sessions;
   host.sessionArenas.remove(*arenas);
   arenas->close();
 }

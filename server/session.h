@@ -7,6 +7,7 @@
 // session may end, or a call be dropped, at any moment.
 
 #include "schema/ledger.capnp.h"
+#include "server/connection-load.h"
 #include "server/host.h"
 #include "server/in-flight.h"
 #include "server/intake.h"
@@ -29,7 +30,8 @@ struct SessionTerms {
 class Session final : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
 public:
   // `calls` counts those of the loop, and outlives the session.
-  Session(const Host& host, const SessionTerms& terms, InFlight& calls);
+  Session(const Host& host, const SessionTerms& terms, InFlight& calls,
+          kj::Own<ConnectionLoad> load);
   ~Session() noexcept(false);
   KJ_DISALLOW_COPY(Session);
 
@@ -47,7 +49,7 @@ public:
   // Errors: SHUTTING_DOWN, QUOTA.
   Result<Place> admit();
 
-  Intake newIntake() const { return Intake(host, *peerArenas); }
+  Intake newIntake() const { return Intake(host, *peerArenas, *requestMemory); }
 
   // Executes what was taken in and has been copied. Dropping the promise cancels.
   kj::Promise<Finished> execute(Intake intake);
@@ -56,6 +58,11 @@ public:
   const SessionTerms terms;
   const kj::Own<const shm::ArenaSet> arenas;
   const kj::Own<const PeerArenas> peerArenas;
+
+  kj::Own<ConnectionLoad> load;
+
+  // The longest message that may be sent to the client, in words.
+  uint64_t messageWords() const { return kj::min(terms.messageWords, host.limits.messageWords); }
 
   // Descriptors of `arenas` that the client holds.
   uint32_t openArenas = 0;
@@ -73,6 +80,7 @@ private:
   void taskFailed(kj::Exception&& exception) override;
 
   InFlight& calls;
+  const kj::Own<const shm::MemoryBudget> requestMemory;  // Of bodies; under --memory-limit.
   const Placement placement;
   uint32_t callCount = 0;
   kj::TaskSet held;  // Clients' regions whose bytes a worker may still read.

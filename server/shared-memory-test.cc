@@ -467,5 +467,36 @@ TEST(RequestMemory, BeyondTheLimitIsAnAnswer) {
   EXPECT_TRUE(peer.hasState(peer.initialState()).getFound());
 }
 
+// One session's requests must not take the memory of all.
+TEST(RequestMemory, IsBoundedForEachSession) {
+  FixtureOptions options;
+  options.limits.requestBytes = 1 << 20;
+  options.workers = 1;
+  Service service(options);
+  Peer peer(service, 0);
+  kj::MutexGuarded<bool> opened(false);
+  auto blocked = KJ_ASSERT_NONNULL(service.host.workers.run([&](const Stop&) {
+    opened.when([](bool value) { return value; }, [](bool&) {});
+    return 0;
+  }));
+  KJ_DEFER(*opened.lockExclusive() = true);
+  auto body = packed({std::string(900000, 'k')});
+  auto send = [&]() {
+    auto request = peer.session.proveRequest();
+    request.setState(service.ledger->initialState().ptr());
+    rpc::setInline(request.initKeys(), body);
+    return request.send();
+  };
+  auto first = send(), second = send(), last = send();
+  while (service.host.workers.queued() < 3) service.io.waitScope.poll();
+  *opened.lockExclusive() = true;
+  first.wait(service.io.waitScope);
+  second.wait(service.io.waitScope);
+  auto third = last.wait(service.io.waitScope);
+  ASSERT_EQ(reasonOf(third), rpc::Reason::OUT_OF_MEMORY);
+  const std::string message = third.getError().getMessage().cStr();
+  EXPECT_NE(message.find("the session's requests"), std::string::npos) << message;
+}
+
 }  // namespace
 }  // namespace ledger::server
