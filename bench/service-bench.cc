@@ -125,14 +125,14 @@ void ServiceBench::load(const Case& which) {
 // hold the same, byte for byte.
 void ServiceBench::printFingerprint() {
   const auto keys = workload.keys(range(0, std::min(FINGERPRINT_REGISTERS, workload.registers)));
-  const auto proof = wait(connections[0].client->prove(states.base, keys.items));
-  const auto proven = succeed(verifyBatch(states.base, proof.bytes(), Strictness::STRICT));
+  const auto proof = wait(connections[0].client->prove(states.base, keys.items)).copy();
+  const auto proven = succeed(verifyBatch(states.base, proof, Strictness::STRICT));
   KJ_IF_MAYBE (error, coversExactly(proven, keys.items)) {
     KJ_FAIL_REQUIRE("the proof is of other registers", error->message);
   }
   std::cout << nlohmann::json{{"transport", connections[0].name.cStr()},
                               {"base", kj::encodeHex(states.base.ptr()).cStr()},
-                              {"proof_sha3", kj::encodeHex(hash::sha3(proof.bytes()).ptr()).cStr()}}
+                              {"proof_sha3", kj::encodeHex(hash::sha3(proof).ptr()).cStr()}}
             << std::endl;
 }
 
