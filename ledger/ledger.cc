@@ -23,10 +23,6 @@ constexpr size_t REMEMBERED_SETS = 1024;
 // Private memory of an update before it is planned: paths, payloads, their order.
 constexpr uint64_t UPDATE_BYTES_PER_REGISTER = 160;
 
-Error cancelled() {
-  return makeError(Code::CANCELLED, Reason::CANCELLED, "the call was cancelled");
-}
-
 Error outOfMemory(kj::StringPtr what, const shm::Shortage& shortage) {
   return makeError(Code::RESOURCE_EXHAUSTED, Reason::OUT_OF_MEMORY, what, " ", shortage.describe());
 }
@@ -156,7 +152,7 @@ Result<Values> Ledger::get(const RootHash& state, kj::ArrayPtr<const EncodedKey>
   }
   auto paths = hashPaths(keys);
   for (size_t i = 0; i < paths.size(); ++i) {
-    if (stop.requested()) return cancelled();
+    if (stop.requested()) return callCancelled();
     result.values[i] = result.trie->read(paths[i]);
     result.bytes += result.values[i].size();
   }
@@ -241,7 +237,7 @@ Result<RootHash> Ledger::Impl::apply(const RootHash& state, kj::ArrayPtr<const E
     }
     auto& trie = *KJ_ASSERT_NONNULL(parent);
     TrieUpdater updater(kj::atomicAddRef(trie));
-    if (!updater.plan(paths, payloads, stop)) return cancelled();
+    if (!updater.plan(paths, payloads, stop)) return callCancelled();
     KJ_IF_MAYBE (error, reserve(updater.workingBytes())) return kj::mv(*error);
     KJ_IF_MAYBE (shortage, updater.reserve()) return outOfMemory("the update", *shortage);
 

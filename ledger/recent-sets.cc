@@ -31,8 +31,7 @@ Result<RootHash> RecentSets::run(const SetId& id, const Hash& fingerprint, const
           }
           KJ_IF_MAYBE (result, entry->second.result) return Result<RootHash>(*result);
           if (stop.requested()) {
-            return Result<RootHash>(
-                makeError(Code::CANCELLED, Reason::CANCELLED, "the call was cancelled"));
+            return Result<RootHash>(callCancelled());
           }
           return nullptr;
         },

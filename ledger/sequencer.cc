@@ -37,8 +37,7 @@ Result<Sequencer::Place> Sequencer::admit(const Trie& parent, kj::Array<const kj
             return Result<Place>(unknownState(parent.rootHash()));
           }
           if (stop.requested()) {
-            return Result<Place>(
-                makeError(Code::CANCELLED, Reason::CANCELLED, "the call was cancelled"));
+            return Result<Place>(callCancelled());
           }
           auto place = state.first + state.unpublished.size();
           state.unpublished.push_back(Entry{Entry::Progress::QUEUED, kj::mv(record), nullptr});

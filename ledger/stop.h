@@ -2,6 +2,8 @@
 #pragma once
 // Asks whether work is still wanted. Long operations look at it between leaves.
 
+#include "ledger/error.h"
+
 namespace ledger {
 
 // Thread: requested() may be called from any thread.
@@ -21,6 +23,11 @@ inline const Stop& Stop::never() {
     bool requested() const override { return false; }
   } NEVER;
   return NEVER;
+}
+
+// The refusal of whoever found that its work is not wanted any more.
+inline Error callCancelled() {
+  return makeError(Code::CANCELLED, Reason::CANCELLED, "the call was cancelled");
 }
 
 }  // namespace ledger

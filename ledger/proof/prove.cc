@@ -83,7 +83,7 @@ public:
         ++queries.back().copies;
         continue;
       }
-      if (stop.requested()) return cancelled();
+      if (stop.requested()) return callCancelled();
       bool absent = plan.trie->read(path).size() == 0;
       queries.add(Query{&path, 1, absentBefore});
       if (absent) ++absentBefore;
@@ -107,10 +107,6 @@ private:
     const PayloadHeader* payload;
     uint32_t begin, end;
   };
-
-  static Error cancelled() {
-    return makeError(Code::CANCELLED, Reason::CANCELLED, "the call was cancelled");
-  }
 
   // Asks the budget for private memory, a MiB at a time.
   kj::Maybe<Error> charge(uint64_t bytes) {
@@ -138,7 +134,7 @@ private:
   kj::Maybe<Error> descend(unsigned height, NodeRef current, const PayloadHeader* carried,
                            uint32_t begin, uint32_t end) {
     if (begin == end) return nullptr;
-    if (stop.requested()) return cancelled();
+    if (stop.requested()) return callCancelled();
     auto absent = absentIn(begin, end);
     if (absent == 0 && carried != nullptr) return emit(height, begin, carried);
     if (absent == 0 && current.isLeaf()) {

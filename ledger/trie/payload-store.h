@@ -65,7 +65,6 @@ public:
                                     kj::ArrayPtr<PayloadHandle> out) const;
 
   void addRef(uint64_t counter) const { counters.addRef(counter); }
-  uint32_t references(uint64_t counter) const { return counters.references(counter); }
 
   // Frees the record with its last reference.
   void release(PayloadHandle record) const;
