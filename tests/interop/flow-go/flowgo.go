@@ -50,6 +50,7 @@ func (f *flowGo) open(directory string, c config) error {
 	}
 	if err != nil {
 		<-disk.Done() // Gives the lock back.
+		f.ledger, f.compactor = nil, nil
 		return err
 	}
 	<-f.ledger.Ready()
@@ -124,6 +125,13 @@ func (f *flowGo) close() error {
 	<-f.compactor.Done()
 	f.ledger, f.compactor = nil, nil
 	return nil
+}
+
+// abandon is for a test that failed.
+func (f *flowGo) abandon() {
+	if f.ledger != nil && f.compactor != nil {
+		_ = f.close()
+	}
 }
 
 // complaints keeps what flow-go logs from level warn up.

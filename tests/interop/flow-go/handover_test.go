@@ -34,6 +34,8 @@ func TestHandOvers(t *testing.T) {
 				ledgerd:  &ledgerd{program: driver},
 				flowGo:   &flowGo{},
 			}
+			t.Cleanup(g.flowGo.abandon)
+			t.Cleanup(g.ledgerd.abandon)
 			for round := range rounds {
 				for _, e := range []engine{g.ledgerd, g.flowGo} {
 					t.Run(fmt.Sprintf("%d-%s", round, e.name()), func(t *testing.T) { g.turn(t, e) })

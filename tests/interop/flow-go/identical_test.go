@@ -36,6 +36,8 @@ func TestFilesAreIdentical(t *testing.T) {
 				ours:     t.TempDir(),
 				compared: map[string]bool{},
 			}
+			t.Cleanup(p.flowGo.abandon)
+			t.Cleanup(p.ledgerd.abandon)
 			p.model = newModel(p.theirs, scenario.config)
 			for life := range scenario.lives {
 				p.live(t, life, scenario.lives, scenario.sets)

@@ -97,6 +97,7 @@ func (l *ledgerd) open(directory string, c config) error {
 	l.output = bufio.NewScanner(output)
 	l.output.Buffer(nil, longestAnswer)
 	if err := l.process.Start(); err != nil {
+		l.process = nil
 		return err
 	}
 	_, err = l.ask(openRequest{"open", directory, c.capacity, c.segmentSize, c.distance, c.keep})
@@ -192,7 +193,17 @@ func (l *ledgerd) close() error {
 
 func (l *ledgerd) end() error {
 	l.input.Close()
-	return l.process.Wait()
+	err := l.process.Wait()
+	l.process = nil
+	return err
+}
+
+// abandon is for a test that failed.
+func (l *ledgerd) abandon() {
+	if l.process != nil {
+		_ = l.process.Process.Kill()
+		_ = l.end()
+	}
 }
 
 // killDuring sends the batches one after the other, without waiting for answers, and kills the
@@ -230,9 +241,8 @@ func (l *ledgerd) killDuring(batches [][]update, answers int, delay time.Duratio
 		}
 		break
 	}
-	l.input.Close()
+	_ = l.end() // It was killed.
 	<-sent
-	_ = l.process.Wait() // It was killed.
 	return answered, nil
 }
 
@@ -272,7 +282,7 @@ func (l *ledgerd) receive(into any) error {
 }
 
 func (l *ledgerd) died() error {
-	return fmt.Errorf("ledgerd ended: %v", l.process.Wait())
+	return fmt.Errorf("ledgerd ended: %v", l.end())
 }
 
 func newSetRequest(updates []update) setRequest {
