@@ -76,6 +76,27 @@ run_bazel() {
     "${quiet[@]+"${quiet[@]}"}" "$@"
 }
 
+# What flow-go needs.
+GO_NEEDED=1.26
+# Where tools/setup puts Go if the machine has none that is new enough.
+GO_HOME="$CACHE/go-$GO_NEEDED"
+
+# find_go: sets GO to a Go command of at least that version. False: there is none.
+find_go() {
+  local candidate version
+  for candidate in "$(command -v go)" /usr/local/go/bin/go "$GO_HOME/bin/go"; do
+    [ -x "$candidate" ] || continue
+    # Not in a module, and no other toolchain: what is installed.
+    version="$(cd / && GOTOOLCHAIN=local "$candidate" env GOVERSION 2>/dev/null)" || continue
+    [[ "$version" =~ ^go([0-9]+\.[0-9]+) ]] || continue
+    if printf '%s\n' "$GO_NEEDED" "${BASH_REMATCH[1]}" | sort -C -V; then
+      GO="$candidate"
+      return 0
+    fi
+  done
+  return 1
+}
+
 # start_ledgerd BINARY DIRECTORY SOCKET LOG FLAG...: starts it and returns when it serves; sets
 # LEDGERD_PID. Standard error goes to LOG. Returns 1, with LOG's last lines on standard error, if it
 # ends instead or does not serve within a minute. LEDGERD_WRAPPER may hold a command to run it with.
