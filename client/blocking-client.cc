@@ -123,6 +123,10 @@ Result<ServerInfo> BlockingClient::info() const {
   return loop->call([](LedgerClient& client) { return client.info(); });
 }
 
+Result<uint64_t> BlockingClient::checkpoint() const {
+  return loop->call([](LedgerClient& client) { return client.checkpoint(); });
+}
+
 Result<kj::Array<OperationResult>> BlockingClient::batch(
     kj::ArrayPtr<const Operation> operations) const {
   return loop->call([&](LedgerClient& client) { return client.batch(operations); });

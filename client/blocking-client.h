@@ -33,6 +33,7 @@ public:
   Result<uint64_t> stateCount() const;
   Result<RootHash> stateByIndex(int64_t index) const;
   Result<ServerInfo> info() const;
+  Result<uint64_t> checkpoint() const;
   Result<kj::Array<OperationResult>> batch(kj::ArrayPtr<const Operation> operations) const;
 
 private:

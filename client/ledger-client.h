@@ -83,6 +83,20 @@ struct ServerInfo {
         newestRegisters, newestBytes, memoryUsed, memoryLimit;
     uint32_t activeSegment;
   } ledger;
+
+  // schema/ledger.capnp, LogUse.
+  struct Log {
+    enum class State { UNKNOWN, GOOD, REFUSED, FAILED } state;
+    kj::String reason;
+  } log;
+
+  // schema/ledger.capnp, CheckpointUse.
+  struct Checkpoints {
+    kj::Maybe<uint64_t> newest, running;
+    uint64_t doneBytes, totalBytes;
+    kj::Duration elapsed;
+    kj::String failure;
+  } checkpoints;
 };
 
 // All calls may be made side by side; dropping a promise cancels its call. What a parameter points
@@ -128,6 +142,11 @@ public:
   virtual kj::Promise<Result<RootHash>> stateByIndex(int64_t index) = 0;
 
   virtual kj::Promise<Result<ServerInfo>> info() = 0;
+
+  // Writes a checkpoint of all that was acknowledged by now, and gives its number once it is on
+  // disk. May take long: no time limit holds for it. Dropping the promise ends the waiting, not the
+  // writing.
+  virtual kj::Promise<Result<uint64_t>> checkpoint() = 0;
 
   // Many operations in one round trip. They are independent of each other: none sees another's
   // effect for certain. Results in the operations' order. Error: nothing of the batch was done.

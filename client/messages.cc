@@ -13,6 +13,36 @@ namespace {
                   member);
 }
 
+kj::Duration readMs(uint64_t ms) {
+  return int64_t(kj::min(ms, uint64_t(INT64_MAX) / 1000000)) * kj::MILLISECONDS;
+}
+
+ServerInfo::Log::State readState(rpc::LogUse::State state) {
+  switch (state) {
+    case rpc::LogUse::State::UNSPECIFIED:
+      return ServerInfo::Log::State::UNKNOWN;
+    case rpc::LogUse::State::GOOD:
+      return ServerInfo::Log::State::GOOD;
+    case rpc::LogUse::State::REFUSED:
+      return ServerInfo::Log::State::REFUSED;
+    case rpc::LogUse::State::FAILED:
+      return ServerInfo::Log::State::FAILED;
+  }
+  return ServerInfo::Log::State::UNKNOWN;
+}
+
+ServerInfo::Checkpoints readCheckpoints(rpc::CheckpointUse::Reader use) {
+  ServerInfo::Checkpoints result{.newest = nullptr,
+                                 .running = nullptr,
+                                 .doneBytes = use.getDoneBytes(),
+                                 .totalBytes = use.getTotalBytes(),
+                                 .elapsed = readMs(use.getElapsedMs()),
+                                 .failure = kj::str(use.getFailure())};
+  if (use.getHasNewest()) result.newest = use.getNewest();
+  if (use.getIsRunning()) result.running = use.getRunning();
+  return result;
+}
+
 Code toCode(rpc::Code code) {
   switch (code) {
     case rpc::Code::CANCELLED:
@@ -224,6 +254,12 @@ ServerLimits readLimits(rpc::Limits::Reader limits) {
   };
 }
 
+Result<uint64_t> readCheckpoint(rpc::CheckpointReply::Reader reply) {
+  if (reply.isError()) return readError(reply.getError());
+  if (!reply.isNumber()) failUnknownMember(reply.which());
+  return uint64_t(reply.getNumber());
+}
+
 Result<ServerInfo> readInfo(rpc::InfoReply::Reader reply, TransportKind transport) {
   if (reply.isError()) return readError(reply.getError());
   if (!reply.isInfo()) failUnknownMember(reply.which());
@@ -236,8 +272,7 @@ Result<ServerInfo> readInfo(rpc::InfoReply::Reader reply, TransportKind transpor
       .transport = transport,
       .build = kj::str(info.getBuild()),
       .limits = readLimits(info.getLimits()),
-      .uptime =
-          int64_t(kj::min(info.getUptimeMs(), uint64_t(INT64_MAX) / 1000000)) * kj::MILLISECONDS,
+      .uptime = readMs(info.getUptimeMs()),
       .sessions = info.getSessions(),
       .arenas =
           {
@@ -262,6 +297,8 @@ Result<ServerInfo> readInfo(rpc::InfoReply::Reader reply, TransportKind transpor
               .memoryLimit = ledger.getMemoryLimit(),
               .activeSegment = ledger.getActiveSegment(),
           },
+      .log = {readState(ledger.getLog().getState()), kj::str(ledger.getLog().getReason())},
+      .checkpoints = readCheckpoints(ledger.getCheckpoints()),
   };
 }
 

@@ -41,6 +41,7 @@ Result<RootHash> readState(rpc::StateReply::Reader reply);
 Result<bool> readFound(rpc::HasStateReply::Reader reply);
 Result<uint64_t> readCount(rpc::CountReply::Reader reply);
 Result<kj::Array<RootHash>> readStates(rpc::StatesReply::Reader reply);
+Result<uint64_t> readCheckpoint(rpc::CheckpointReply::Reader reply);
 Result<ServerInfo> readInfo(rpc::InfoReply::Reader reply, TransportKind transport);
 ServerLimits readLimits(rpc::Limits::Reader limits);
 kj::Promise<Result<View>> readValue(rpc::ValueReply::Reader reply, Transport& transport);

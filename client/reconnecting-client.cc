@@ -68,10 +68,9 @@ void ReconnectingClient::forget(const SessionClient& session) {
 }
 
 template <typename Func>
-kj::PromiseForResult<Func, SessionClient&> ReconnectingClient::call(kj::StringPtr name, Func func) {
+kj::PromiseForResult<Func, SessionClient&> ReconnectingClient::callWithoutLimit(Func func) {
   using T = kj::_::UnwrapPromise<kj::PromiseForResult<Func, SessionClient&>>;
-
-  auto answer = session().then([this, func](kj::Own<SessionClient> first) {
+  return session().then([this, func](kj::Own<SessionClient> first) {
     auto answer = callOn<T>(kj::mv(first), func);
     if (onDisconnect == OnDisconnect::FAIL) return answer;
     return answer.catch_([this, func](kj::Exception&& exception) -> kj::Promise<T> {
@@ -80,12 +79,17 @@ kj::PromiseForResult<Func, SessionClient&> ReconnectingClient::call(kj::StringPt
           [this, func](kj::Own<SessionClient> second) { return callOn<T>(kj::mv(second), func); });
     });
   });
+}
+
+template <typename Func>
+kj::PromiseForResult<Func, SessionClient&> ReconnectingClient::call(kj::StringPtr name, Func func) {
+  using T = kj::_::UnwrapPromise<kj::PromiseForResult<Func, SessionClient&>>;
   auto late = timer.atTime(clock.now() + callTimeout).then([this, name]() -> kj::Promise<T> {
     return kj::Exception(kj::Exception::Type::OVERLOADED, __FILE__, __LINE__,
                          kj::str("no answer from the ledger to ", name, " within ",
                                  callTimeout / kj::MILLISECONDS, " ms"));
   });
-  return answer.exclusiveJoin(kj::mv(late));
+  return callWithoutLimit(kj::mv(func)).exclusiveJoin(kj::mv(late));
 }
 
 SetId ReconnectingClient::drawSetId() {
@@ -147,6 +151,10 @@ kj::Promise<Result<RootHash>> ReconnectingClient::stateByIndex(int64_t index) {
 
 kj::Promise<Result<ServerInfo>> ReconnectingClient::info() {
   return call("info", [](SessionClient& session) { return session.info(); });
+}
+
+kj::Promise<Result<uint64_t>> ReconnectingClient::checkpoint() {
+  return callWithoutLimit([](SessionClient& session) { return session.checkpoint(); });
 }
 
 kj::Promise<Result<kj::Array<OperationResult>>> ReconnectingClient::batch(

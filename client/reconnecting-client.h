@@ -30,6 +30,7 @@ public:
   kj::Promise<Result<uint64_t>> stateCount() override;
   kj::Promise<Result<RootHash>> stateByIndex(int64_t index) override;
   kj::Promise<Result<ServerInfo>> info() override;
+  kj::Promise<Result<uint64_t>> checkpoint() override;
   kj::Promise<Result<kj::Array<OperationResult>>> batch(
       kj::ArrayPtr<const Operation> operations) override;
 
@@ -40,6 +41,9 @@ private:
   // Runs `func` on a session: once, or twice if the first is lost and the options say so.
   template <typename Func>
   kj::PromiseForResult<Func, SessionClient&> call(kj::StringPtr name, Func func);
+  // Likewise, however long it takes.
+  template <typename Func>
+  kj::PromiseForResult<Func, SessionClient&> callWithoutLimit(Func func);
   template <typename T, typename Func>
   kj::Promise<T> callOn(kj::Own<SessionClient> session, Func func);
 

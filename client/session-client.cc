@@ -144,6 +144,10 @@ kj::Promise<Result<ServerInfo>> SessionClient::info() {
                           });
 }
 
+kj::Promise<Result<uint64_t>> SessionClient::checkpoint() {
+  return send<uint64_t>(connection->session().checkpointRequest(), readCheckpoint);
+}
+
 kj::Maybe<Error> SessionClient::refuseBatch(kj::ArrayPtr<const Operation> operations) const {
   auto most = connection->limits().batchOperations;
   if (operations.size() > most) {

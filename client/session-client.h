@@ -32,6 +32,7 @@ public:
   kj::Promise<Result<uint64_t>> stateCount() override;
   kj::Promise<Result<RootHash>> stateByIndex(int64_t index) override;
   kj::Promise<Result<ServerInfo>> info() override;
+  kj::Promise<Result<uint64_t>> checkpoint() override;
   kj::Promise<Result<kj::Array<OperationResult>>> batch(
       kj::ArrayPtr<const Operation> operations) override;
 

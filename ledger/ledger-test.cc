@@ -27,6 +27,17 @@ kj::Array<kj::byte> keyOf(kj::StringPtr name) {
   return kj::mv(encoded.get<kj::Array<kj::byte>>());
 }
 
+// Keeps warnings until they are taken.
+class Warnings final : public Reporter {
+public:
+  void info(kj::StringPtr) const override {}
+  void warn(kj::StringPtr text) const override { texts.lockExclusive()->push_back(text.cStr()); }
+  std::vector<std::string> take() const { return std::exchange(*texts.lockExclusive(), {}); }
+
+private:
+  kj::MutexGuarded<std::vector<std::string>> texts;
+};
+
 // A ledger over a directory in memory that can be closed and opened again.
 class LedgerTest : public ::testing::Test {
 public:
@@ -35,10 +46,9 @@ public:
 protected:
   void open(uint32_t capacity = 100, uint64_t memoryLimit = uint64_t(1) << 30) {
     ledger = nullptr;
-    LedgerOptions options;
+    LedgerOptions options{.reporter = warnings};
     options.forestCapacity = capacity;
     options.walSegmentSize = 4 * 32768;
-    options.warn = [this](kj::StringPtr text) { warnings.push_back(text.cStr()); };
     ledger =
         Ledger::open(testing::newFaultyDirectory(directory->clone(), faults), "test",
                      shm::MemoryBudget::create("--memory-limit", memoryLimit), kj::mv(options));
@@ -78,7 +88,7 @@ protected:
   kj::Own<const kj::Directory> directory = kj::newInMemoryDirectory(kj::nullClock());
   testing::Faults faults;
   kj::Own<Ledger> ledger;
-  std::vector<std::string> warnings;
+  Warnings warnings;
 };
 
 TEST_F(LedgerTest, AnEmptyDirectoryBecomesALedger) {
@@ -103,7 +113,7 @@ TEST_F(LedgerTest, EveryAcknowledgedStateIsThereAfterARestart) {
   EXPECT_TRUE(before.asPtr() == after.asPtr());
   for (auto& root : states) EXPECT_TRUE(ledger->hasState(root));
   EXPECT_EQ(get(state, "key4"), std::string(39 * 1700, 'v'));
-  EXPECT_TRUE(warnings.empty());
+  EXPECT_TRUE(warnings.take().empty());
 }
 
 TEST_F(LedgerTest, AFailedSetLeavesNothingInTheLog) {
@@ -320,13 +330,13 @@ TEST_F(LedgerTest, ATornTailIsCutBeforeAnythingIsAppended) {
   open();
   EXPECT_TRUE(ledger->hasState(first));
   EXPECT_FALSE(ledger->hasState(second));
-  ASSERT_EQ(warnings.size(), 1u);
-  EXPECT_TRUE(warnings[0].find("00000000") != std::string::npos) << warnings[0];
+  auto told = warnings.take();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_TRUE(told[0].find("00000000") != std::string::npos) << told[0];
   auto third = mustSet(first, "c", "3");
-  warnings.clear();
   open();
   EXPECT_TRUE(ledger->hasState(third));
-  EXPECT_TRUE(warnings.empty());
+  EXPECT_TRUE(warnings.take().empty());
 }
 
 TEST_F(LedgerTest, DamageInTheMiddleRefusesToStartAndNamesThePlace) {

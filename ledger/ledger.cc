@@ -64,12 +64,17 @@ Hash fingerprint(const RootHash& state, kj::ArrayPtr<const EncodedKey> keys,
 }  // namespace
 
 struct Ledger::Impl {
-  explicit Impl(Recovered recovered)
+  Impl(Recovered recovered, kj::Own<const kj::Directory> directory, LedgerOptions& options)
       : lock(kj::mv(recovered.lock)),
         store(kj::mv(recovered.store)),
         budget(kj::mv(recovered.budget)),
         forest(kj::mv(recovered.forest)),
-        sequencer(*forest, kj::mv(recovered.writer)) {}
+        checkpointer(
+            kj::mv(directory),
+            {forest->tries(), options.forestCapacity, recovered.writer->segment()},
+            kj::mv(options.checkpoints), options.reporter),
+        sequencer(*forest, kj::mv(recovered.writer), options.walSync, checkpointer,
+                  options.reporter) {}
 
   Result<RootHash> apply(const RootHash& state, kj::ArrayPtr<const EncodedKey> keys,
                          kj::ArrayPtr<const Value> values, const Stop& stop) const;
@@ -80,6 +85,7 @@ struct Ledger::Impl {
   kj::Own<const shm::MemoryBudget> budget;
   kj::Own<const Forest> forest;
   RecentSets recentSets{REMEMBERED_SETS};
+  Checkpointer checkpointer;
   Sequencer sequencer;
 };
 
@@ -88,8 +94,8 @@ Ledger::~Ledger() noexcept(false) {}
 
 kj::Own<Ledger> Ledger::open(kj::Own<const kj::Directory> directory, kj::StringPtr directoryName,
                              kj::Own<const shm::MemoryBudget> budget, LedgerOptions options) {
-  return kj::heap<Ledger>(
-      kj::heap<Impl>(recover(kj::mv(directory), directoryName, kj::mv(budget), options)));
+  auto recovered = recover(*directory, directoryName, kj::mv(budget), options);
+  return kj::heap<Ledger>(kj::heap<Impl>(kj::mv(recovered), kj::mv(directory), options));
 }
 
 RootHash Ledger::initialState() const {
@@ -256,6 +262,10 @@ Result<RootHash> Ledger::Impl::apply(const RootHash& state, kj::ArrayPtr<const E
   }
 }
 
+Result<uint64_t> Ledger::checkpoint(const Stop& stop) const {
+  return impl->checkpointer.checkpointNow([&]() { return impl->sequencer.finishSegment(); }, stop);
+}
+
 LedgerStats Ledger::stats() const {
   const auto& nodes = impl->store->nodes;
   const auto& payloads = impl->store->payloads;
@@ -273,7 +283,10 @@ LedgerStats Ledger::stats() const {
     stats.newestRegisters = tries.back()->size().registers;
     stats.newestBytes = tries.back()->size().bytes;
   }
-  stats.activeSegment = impl->sequencer.activeSegment();
+  auto log = impl->sequencer.status();
+  stats.activeSegment = log.activeSegment;
+  stats.log = kj::mv(log.health);
+  stats.checkpoints = impl->checkpointer.status();
   return stats;
 }
 

@@ -7,11 +7,13 @@
 // sequencer (docs/architecture.md, "The life of a Set"): a Set that was answered is durable, and
 // one that failed is not in the log.
 
+#include "ledger/checkpointer.h"
 #include "ledger/error.h"
 #include "ledger/forest.h"
 #include "ledger/model.h"
 #include "ledger/proof/prove.h"
 #include "ledger/recent-sets.h"
+#include "ledger/status.h"
 #include "ledger/stop.h"
 #include "ledger/trie/trie.h"
 #include "shm/memory-budget.h"
@@ -31,9 +33,20 @@ struct Progress {
 struct LedgerOptions {
   uint32_t forestCapacity = 500;                 // Tries, 1 to 65,535.
   uint64_t walSegmentSize = uint64_t(32) << 20;  // Bytes, a multiple of 32,768.
+  SyncPolicy walSync = {};
+  CheckpointPolicy checkpoints = {};
+
+  // What becomes of a log that is damaged, and not by the crash of a writer.
+  enum class Damage {
+    REFUSE,    // The start is refused; nothing is changed.
+    SET_ASIDE  // All from the damage on is set aside under other names, and is not in the ledger.
+  };
+  Damage damage = Damage::REFUSE;
+
   kj::Function<void(const Progress&)> progress = [](const Progress&) {};
-  // Things an operator should know: a torn tail that was cut, a checkpoint that was passed over.
-  kj::Function<void(kj::StringPtr)> warn = [](kj::StringPtr) {};
+  // Things an operator should know: a torn tail that was cut, a checkpoint that was passed over or
+  // is being written. Must outlive the ledger.
+  const Reporter& reporter = Reporter::silent();
 };
 
 // The values of some registers, where they lie in the store; `trie` keeps them there.
@@ -50,7 +63,9 @@ struct LedgerStats {
   uint64_t committedBytes;                 // Of the stores' memfds.
   uint64_t privateBytes;                   // Counters beside them.
   uint64_t newestRegisters, newestBytes;   // Of the newest trie: regCount, regSize.
-  uint32_t activeSegment;                  // Of the log.
+  uint64_t activeSegment;                  // Of the log.
+  LogHealth log;
+  CheckpointStatus checkpoints;
 };
 
 // Thread: const methods from any thread. get(), prove() and set() do work that grows with the
@@ -99,6 +114,9 @@ public:
   Result<RootHash> set(const RootHash& state, kj::ArrayPtr<const EncodedKey> keys,
                        kj::ArrayPtr<const Value> values, kj::Maybe<SetId> id,
                        const Stop& stop) const;
+
+  // As Checkpointer::checkpointNow(): waits for the disk, perhaps for long.
+  Result<uint64_t> checkpoint(const Stop& stop) const;
 
   LedgerStats stats() const;
 

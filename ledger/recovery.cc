@@ -2,10 +2,13 @@
 #include "ledger/recovery.h"
 
 #include "ledger/checkpoint-loader.h"
+#include "ledger/checkpoint/format.h"
+#include "ledger/checkpoint/writer-temporaries.h"
 #include "ledger/trie-update.h"
 #include "ledger/trie/update.h"
 #include "ledger/wal/reader.h"
 #include "ledger/wal/recovery-plan.h"
+#include "ledger/wal/set-aside.h"
 #include "ledger/wal/torn-tail.h"
 
 #include <kj/debug.h>
@@ -31,22 +34,7 @@ public:
         store(store),
         options(options),
         segments(listWalSegments(directory)),
-        checkpoints(listCheckpoints(directory)) {
-    auto numbers = KJ_MAP(segment, segments) { return segment.number; };
-    kj::Vector<uint64_t> empty;
-    for (const auto& segment : segments) {
-      if (segment.size == 0) empty.add(segment.number);
-    }
-    auto planned = planRecovery({numbers, checkpoints, hasRootCheckpoint(directory), empty});
-    KJ_SWITCH_ONEOF(planned) {
-      KJ_CASE_ONEOF(error, Error) {
-        refuse(kj::str(name, ": ", error.message));
-      }
-      KJ_CASE_ONEOF(good, RecoveryPlan) {
-        plan = kj::mv(good);
-      }
-    }
-  }
+        plan(makePlan()) {}
 
   kj::Own<const Forest> buildForest() {
     auto forest = kj::heap<Forest>(options.forestCapacity);
@@ -55,20 +43,48 @@ public:
     return kj::mv(forest);
   }
 
-  kj::Own<WalWriter> openLog(kj::Own<const kj::Directory> directory) {
+  kj::Own<WalWriter> openLog() {
+    for (auto& name : removeInterruptedCheckpoints(directory)) {
+      options.reporter.info(kj::str("removed ", name, ", left by an interrupted checkpoint"));
+    }
+    // What was set aside does not count any more.
+    segments = listWalSegments(directory);
+    plan = makePlan();
     WalWriterOptions writerOptions;
     writerOptions.segment = plan.writeSegment;
     writerOptions.firstToCreate = plan.firstSegmentToCreate;
     writerOptions.segmentSize = options.walSegmentSize;
-    return kj::heap<WalWriter>(kj::mv(directory), writerOptions);
+    writerOptions.sync = options.walSync.mode == SyncPolicy::Mode::ALWAYS ? WalSync::COMMIT
+                                                                          : WalSync::LATER;
+    return kj::heap<WalWriter>(directory.clone(), writerOptions);
   }
 
 private:
+  RecoveryPlan makePlan() const {
+    auto numbers = KJ_MAP(segment, segments) { return segment.number; };
+    auto checkpoints = listCheckpoints(directory);
+    kj::Vector<uint64_t> empty;
+    for (const auto& segment : segments) {
+      if (segment.size == 0) empty.add(segment.number);
+    }
+    auto planned = planRecovery({numbers, checkpoints, hasRootCheckpoint(directory), empty});
+    KJ_IF_MAYBE (error, planned.tryGet<Error>()) {
+      refuse(kj::str(name, ": ", error->message));
+    }
+    return kj::mv(planned.get<RecoveryPlan>());
+  }
+
+  bool setsAside() const { return options.damage == LedgerOptions::Damage::SET_ASIDE; }
+
   // Returns the first segment to replay.
   uint64_t loadCheckpoint(Forest& forest) {
     kj::Vector<kj::String> failures;
+    kj::Vector<kj::String> unreadable;
     for (const auto& start : plan.starts) {
-      if (start.from == RecoveryStart::From::EMPTY_LEDGER) return start.replayFrom;
+      if (start.from == RecoveryStart::From::EMPTY_LEDGER) {
+        setCheckpointsAside(unreadable);
+        return start.replayFrom;
+      }
       auto file = start.from == RecoveryStart::From::ROOT_CHECKPOINT
                       ? kj::str(ROOT_CHECKPOINT_NAME)
                       : checkpointName(start.checkpoint);
@@ -89,14 +105,36 @@ private:
           refuse(kj::str(name, "/", file, ": ", exception->getDescription()));
         }
         failures.add(kj::str(name, "/", file, " does not load: ", exception->getDescription()));
-        options.warn(failures.back());
+        options.reporter.warn(failures.back());
+        unreadable.add(kj::mv(file));
       } else {
+        if (unreadable.size() > 0) {
+          options.reporter.warn(kj::str(name, ": starting from the older ", file,
+                                        " and the segments behind it"));
+        }
+        setCheckpointsAside(unreadable);
         return start.replayFrom;
       }
     }
     refuse(kj::str("no checkpoint that the ledger could start from loads:\n",
                    kj::strArray(failures, "\n"),
                    "\nRestore one of them from a copy, or start from another directory."));
+  }
+
+  // So that they do not stand in the way of the log that is written from here on.
+  void setCheckpointsAside(kj::ArrayPtr<const kj::String> unreadable) {
+    if (!setsAside()) return;
+    for (auto& checkpoint : unreadable) {
+      auto to = renameDamaged(directory, checkpoint);
+      directory.sync();
+      for (unsigned part = 0; part < CHECKPOINT_PARTS; ++part) {
+        auto partName = checkpointPartName(checkpoint, part);
+        if (directory.tryLstat(kj::Path(partName)) == nullptr) continue;
+        renameDamaged(directory, partName);
+      }
+      directory.sync();
+      options.reporter.warn(kj::str(name, "/", checkpoint, " is set aside, as ", to));
+    }
   }
 
   void replay(Forest& forest, uint64_t from) {
@@ -107,9 +145,13 @@ private:
     WalReader reader(directory, replayed);
     const auto total = reader.bytesTotal();
     uint64_t reported = 0;
+    kj::Maybe<WalDamage> givenUp;  // A record that is sound and of no use, if that is allowed.
     for (;;) {
       KJ_IF_MAYBE (record, reader.next()) {
-        apply(forest, *record);
+        KJ_IF_MAYBE (reason, apply(forest, *record)) {
+          givenUp = WalDamage{record->start, kj::mv(*reason), record->start.offset, false};
+          break;
+        }
       } else {
         break;
       }
@@ -118,53 +160,87 @@ private:
       options.progress({Progress::Phase::REPLAY, reported, total});
     }
     options.progress({Progress::Phase::REPLAY, reader.bytesDone(), total});
-    KJ_IF_MAYBE (damage, reader.damage()) {
-      KJ_IF_MAYBE (error, refuseUnlessTorn(directory, segments, *damage)) {
-        refuse(kj::str(name, ": ", error->message));
-      }
-      auto cut = cutTornTail(directory, *damage);
-      options.warn(kj::str(
-          name, "/", walSegmentName(cut.segment), ": cut ", cut.length, " bytes at offset ",
-          cut.offset, ", the torn end of a write that was never acknowledged (", damage->reason,
-          ")", cut.backup == nullptr ? kj::str() : kj::str("; they are kept in ", cut.backup)));
+    KJ_IF_MAYBE (damage, givenUp) {
+      setLogAside(*damage);
+    } else {
+      KJ_IF_MAYBE (damage, reader.damage()) repair(*damage);
     }
   }
 
-  void apply(Forest& forest, const WalRecord& record) {
+  void repair(const WalDamage& damage) {
+    KJ_IF_MAYBE (error, refuseUnlessTorn(directory, segments, damage)) {
+      if (!setsAside()) refuse(kj::str(name, ": ", error->message));
+      return setLogAside(damage);
+    }
+    auto cut = cutTornTail(directory, damage);
+    options.reporter.warn(kj::str(
+        name, "/", walSegmentName(cut.segment), ": cut ", cut.length, " bytes at offset ",
+        cut.offset, ", the torn end of a write that was never acknowledged (", damage.reason, ")",
+        cut.backup == nullptr ? kj::str() : kj::str("; they are kept in ", cut.backup)));
+  }
+
+  void setLogAside(const WalDamage& damage) {
+    auto aside = setAside(directory, segments, damage);
+    auto& cut = aside.cut;
+    options.reporter.warn(kj::str(
+        name, "/", walSegmentName(cut.segment), " is damaged at offset ", damage.at.offset, " (",
+        damage.reason, "): gave up all from offset ", cut.offset, " on, as --recover asks: ",
+        cut.length, " bytes, kept in ", cut.backup == nullptr ? "no file"_kj : cut.backup.asPtr(),
+        ", and ", aside.renamed.size(), " later segments, kept as damaged-*.bak. Acknowledged "
+        "updates may be among them."));
+  }
+
+  // Null: applied, or of no effect. Else why the log is given up from this record on.
+  kj::Maybe<kj::String> apply(Forest& forest, const WalRecord& record) {
     auto decoded = decodeWalRecord(record.bytes);
     KJ_SWITCH_ONEOF(decoded) {
       KJ_CASE_ONEOF(error, Error) {
-        refuse(kj::str(place(record), ": the record does not decode: ", error.message));
+        auto reason = kj::str("the record does not decode: ", error.message);
+        if (!setsAside()) refuse(kj::str(place(record), ": ", reason));
+        return kj::mv(reason);
       }
       KJ_CASE_ONEOF(operation, LogRecord) {
-        if (!operation.is<DecodedTrieUpdate>()) return;  // A deletion: never acted upon.
-        apply(forest, record, operation.get<DecodedTrieUpdate>());
+        // A deletion is never acted upon.
+        if (operation.is<DecodedTrieUpdate>()) {
+          apply(forest, record, operation.get<DecodedTrieUpdate>());
+        }
       }
     }
+    return nullptr;
   }
 
   void apply(Forest& forest, const WalRecord& record, DecodedTrieUpdate& update) {
     auto parent = forest.find(update.root);
-    KJ_IF_MAYBE (trie, parent) {
-      for (auto& payload : update.payloads) {
-        if (payload.key.size() > MAX_KEY_SIZE || payload.value.size() > MAX_VALUE_SIZE) {
-          refuse(kj::str(place(record), ": a key of ", payload.key.size(), " and a value of ",
-                         payload.value.size(), " bytes: more than a ledger holds"));
-        }
-        payload.key = storedForm(payload.key);
+    if (parent == nullptr) return skipOrRefuse(record, update);
+    for (auto& payload : update.payloads) {
+      if (payload.key.size() > MAX_KEY_SIZE || payload.value.size() > MAX_VALUE_SIZE) {
+        refuse(kj::str(place(record), ": a key of ", payload.key.size(), " and a value of ",
+                       payload.value.size(), " bytes: more than a ledger holds"));
       }
-      TrieUpdater updater(kj::mv(*trie));
-      updater.plan(update.paths, update.payloads, Stop::never());
-      KJ_IF_MAYBE (shortage, updater.reserve()) {
-        refuse(kj::str(place(record),
-                       ": the ledger does not fit into memory: ", shortage->describe()));
-      }
-      forest.add(updater.build());
-    } else {
-      refuse(kj::str(place(record), ": an update of the state ", kj::encodeHex(update.root.ptr()),
-                     ", which is not there. Either the forest was larger when it was written (see "
-                     "--mtrie-cache-size), or flow-go logged a Set that it refused"));
+      payload.key = storedForm(payload.key);
     }
+    TrieUpdater updater(kj::mv(KJ_ASSERT_NONNULL(parent)));
+    updater.plan(update.paths, update.payloads, Stop::never());
+    KJ_IF_MAYBE (shortage, updater.reserve()) {
+      refuse(kj::str(place(record),
+                     ": the ledger does not fit into memory: ", shortage->describe()));
+    }
+    forest.add(updater.build());
+  }
+
+  // flow-go logs Sets on states that it does not have, and refuses them.
+  void skipOrRefuse(const WalRecord& record, const DecodedTrieUpdate& update) {
+    auto what = kj::str(place(record), ": an update of the state ",
+                        kj::encodeHex(update.root.ptr()), ", which is not there");
+    if (!setsAside()) {
+      refuse(kj::str(what,
+                     ". Either the forest was larger when it was written (see "
+                     "--mtrie-cache-size), or flow-go logged a Set that it refused (then "
+                     "--recover passes it over)"));
+    }
+    options.reporter.warn(kj::str(
+        what, ": passed over, as --recover asks. flow-go logs such Sets and refuses them; once a "
+              "checkpoint covers this segment, neither it nor --recover is needed to start."));
   }
 
   kj::String place(const WalRecord& record) const {
@@ -177,22 +253,21 @@ private:
   const Store& store;
   LedgerOptions& options;
   kj::Array<WalSegment> segments;
-  kj::Array<uint64_t> checkpoints;
   RecoveryPlan plan;
 };
 
 }  // namespace
 
-Recovered recover(kj::Own<const kj::Directory> directory, kj::StringPtr directoryName,
+Recovered recover(const kj::Directory& directory, kj::StringPtr directoryName,
                   kj::Own<const shm::MemoryBudget> budget, LedgerOptions& options) {
   KJ_REQUIRE(options.forestCapacity >= 1 && options.forestCapacity <= 65535,
              "the forest's capacity must be 1 to 65,535", options.forestCapacity);
-  auto lock = DirectoryLock::acquire(*directory, directoryName);
+  auto lock = DirectoryLock::acquire(directory, directoryName);
   if (lock.is<Error>()) refuse(kj::mv(lock.get<Error>().message));
   auto store = kj::atomicRefcounted<Store>(*budget);
-  Recovery recovery(*directory, directoryName, *store, options);
+  Recovery recovery(directory, directoryName, *store, options);
   auto forest = recovery.buildForest();
-  auto writer = recovery.openLog(kj::mv(directory));
+  auto writer = recovery.openLog();
   return {kj::mv(lock.get<DirectoryLock>()), kj::mv(store), kj::mv(budget), kj::mv(forest),
           kj::mv(writer)};
 }

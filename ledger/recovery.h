@@ -21,8 +21,9 @@ struct Recovered {
   kj::Own<WalWriter> writer;
 };
 
-// As Ledger::open(). The order: lock, checkpoint, segments, cut of a torn tail, a new segment.
-Recovered recover(kj::Own<const kj::Directory> directory, kj::StringPtr directoryName,
+// As Ledger::open(). The order: lock, checkpoint, segments, cut of a torn tail, removal of what an
+// interrupted checkpoint left, a new segment.
+Recovered recover(const kj::Directory& directory, kj::StringPtr directoryName,
                   kj::Own<const shm::MemoryBudget> budget, LedgerOptions& options);
 
 }  // namespace ledger

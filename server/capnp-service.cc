@@ -42,6 +42,33 @@ void fillArenaUse(rpc::ArenaUse::Builder builder, const shm::ArenaSetUse& use) {
   builder.setRegions(use.regions);
 }
 
+rpc::LogUse::State wireState(LogHealth::State state) {
+  switch (state) {
+    case LogHealth::State::GOOD:
+      return rpc::LogUse::State::GOOD;
+    case LogHealth::State::REFUSED:
+      return rpc::LogUse::State::REFUSED;
+    case LogHealth::State::FAILED:
+      return rpc::LogUse::State::FAILED;
+  }
+  KJ_UNREACHABLE;
+}
+
+void fillCheckpointUse(rpc::CheckpointUse::Builder builder, const CheckpointStatus& status) {
+  KJ_IF_MAYBE (number, status.newest) {
+    builder.setHasNewest(true);
+    builder.setNewest(*number);
+  }
+  KJ_IF_MAYBE (number, status.running) {
+    builder.setIsRunning(true);
+    builder.setRunning(*number);
+    builder.setDoneBytes(status.doneBytes);
+    builder.setTotalBytes(status.totalBytes);
+    builder.setElapsedMs(status.elapsed / kj::MILLISECONDS);
+  }
+  builder.setFailure(status.failure);
+}
+
 void fillLedgerUse(rpc::LedgerUse::Builder builder, const LedgerStats& stats,
                    const shm::MemoryBudget& memory) {
   builder.setStates(stats.states);
@@ -57,6 +84,10 @@ void fillLedgerUse(rpc::LedgerUse::Builder builder, const LedgerStats& stats,
   builder.setActiveSegment(stats.activeSegment);
   builder.setMemoryUsed(memory.used());
   builder.setMemoryLimit(memory.limit());
+  auto log = builder.initLog();
+  log.setState(wireState(stats.log.state));
+  log.setReason(stats.log.reason);
+  fillCheckpointUse(builder.initCheckpoints(), stats.checkpoints);
 }
 
 // Of a reply that lists states: each is a pointer and its bytes. And what surrounds them.
@@ -164,12 +195,7 @@ public:
       info.setSessions(host.sessions);
     });
   }
-  kj::Promise<void> checkpoint(CheckpointContext context) override {
-    return answer(context, [](rpc::CheckpointReply::Builder reply) {
-      fill(reply.initError(), makeError(Code::UNIMPLEMENTED, Reason::UNSPECIFIED,
-                                        "this server does not write checkpoints"));
-    });
-  }
+  kj::Promise<void> checkpoint(CheckpointContext context) override;
 
 private:
   const Ledger& ledger() const { return session->host.ledger; }
@@ -230,6 +256,36 @@ kj::Promise<void> SessionServer::answer(Context context, Fill&& fillReply) {
   } else {
     fillReply(context.initResults());
   }
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> SessionServer::checkpoint(CheckpointContext context) {
+  auto admitted = session->admit();
+  KJ_IF_MAYBE (error, admitted.tryGet<Error>()) {
+    fill(context.initResults().initError(), *error);
+    return kj::READY_NOW;
+  }
+  context.allowCancellation();
+  auto running = session->host.checkpointCalls.run(
+      [&ledger = ledger()](const Stop& stop) { return ledger.checkpoint(stop); });
+  KJ_IF_MAYBE (promise, running) {
+    return promise
+        ->then([context](Result<uint64_t>&& written) mutable {
+          auto reply = context.initResults();
+          KJ_SWITCH_ONEOF(written) {
+            KJ_CASE_ONEOF(number, uint64_t) {
+              reply.setNumber(number);
+            }
+            KJ_CASE_ONEOF(error, Error) {
+              fill(reply.initError(), error);
+            }
+          }
+        })
+        .catch_([](kj::Exception&& exception) { return reportBug(kj::mv(exception)); })
+        .attach(kj::mv(admitted.get<Session::Place>()));
+  }
+  fill(context.initResults().initError(),
+       makeError(Code::RESOURCE_EXHAUSTED, Reason::QUOTA, "too many calls wait for a checkpoint"));
   return kj::READY_NOW;
 }
 

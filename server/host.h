@@ -51,6 +51,7 @@ struct Host {
 
   // Last: their tasks use all of the above.
   const Workers workers;
+  const Workers checkpointCalls;  // Wait for checkpoints, perhaps for hours.
 };
 
 }  // namespace ledger::server

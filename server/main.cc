@@ -35,6 +35,9 @@ namespace {
 // Operations that may wait for a worker. Each holds its request.
 constexpr uint32_t WORKER_QUEUE = 4096;
 
+// Calls that may wait for a checkpoint. One thread serves them, which mostly sleeps.
+constexpr uint32_t CHECKPOINT_QUEUE = 64;
+
 kj::Own<const kj::Directory> openTriedir(kj::StringPtr path) {
   if (mkdir(path.cStr(), 0755) == 0) {
     spdlog::info("made the directory {}", path.cStr());
@@ -47,13 +50,26 @@ kj::Own<const kj::Directory> openTriedir(kj::StringPtr path) {
   return kj::newDiskDirectory(kj::AutoCloseFd(fd));
 }
 
+// What the ledger tells goes to the log.
+class LogReporter final : public Reporter {
+public:
+  void info(kj::StringPtr text) const override { spdlog::info("{}", text.cStr()); }
+  void warn(kj::StringPtr text) const override { spdlog::warn("{}", text.cStr()); }
+};
+
 // The ledger, or null if a signal came while it was being loaded.
 kj::Maybe<kj::Own<Ledger>> openLedger(const Options& options, const shm::MemoryBudget& memory,
-                                      TerminationSignals& signals) {
-  LedgerOptions ledgerOptions;
+                                      TerminationSignals& signals, const Reporter& reporter) {
+  LedgerOptions ledgerOptions{.reporter = reporter};
   ledgerOptions.forestCapacity = options.forestCapacity;
   ledgerOptions.walSegmentSize = options.walSegmentSize;
-  ledgerOptions.warn = [](kj::StringPtr text) { spdlog::warn("{}", text.cStr()); };
+  ledgerOptions.walSync = options.walSync;
+  ledgerOptions.damage = options.damage;
+  ledgerOptions.checkpoints.distance = options.checkpointDistance;
+  ledgerOptions.checkpoints.keep = options.checkpointsToKeep;
+  ledgerOptions.checkpoints.threads = options.checkpointThreads;
+  ledgerOptions.checkpoints.diskReserve = options.diskReserve;
+  ledgerOptions.checkpoints.superfluous = options.superfluousSegments;
 
   ProgressBar bar(isatty(STDERR_FILENO) ? ProgressBar::Form::TERMINAL : ProgressBar::Form::LOG,
                   kj::systemPreciseMonotonicClock());
@@ -121,7 +137,8 @@ int serve(const Options& options, TerminationSignals& signals) {
   spdlog::info("memory limit {} MiB, of that {} MiB for shared memory; {} descriptors",
                memory->limit() >> 20, sharedMemory->limit() >> 20, descriptors);
 
-  auto opened = openLedger(options, *memory, signals);
+  const LogReporter reporter;
+  auto opened = openLedger(options, *memory, signals, reporter);
   if (opened == nullptr) {
     spdlog::info("received signal while loading, ledger service stopped");
     return 0;
@@ -137,7 +154,8 @@ int serve(const Options& options, TerminationSignals& signals) {
                   .retiredArenas = *retiredArenas,
                   .limits = limitsOf(options, shares),
                   .start = kj::systemPreciseMonotonicClock().now(),
-                  .workers = Workers(options.workers, WORKER_QUEUE)};
+                  .workers = Workers(options.workers, WORKER_QUEUE),
+                  .checkpointCalls = Workers(1, CHECKPOINT_QUEUE)};
   ListenSocket socket(options.socketPath, options.socketMode);
 
   auto io = kj::setupAsyncIo();

@@ -25,7 +25,10 @@ constexpr size_t MAX_SOCKET_PATH = sizeof(sockaddr_un::sun_path) - 1;
 // The flags as they were written.
 struct Texts {
   std::string triedir, socket, socketMode = "0660";
-  std::string forestCapacity = "500", walSegmentSize = "32MiB";
+  std::string forestCapacity = "500", walSegmentSize = "32MiB", walSync = "always";
+  std::string checkpointDistance = "100", checkpointsToKeep = "3", checkpointThreads;
+  std::string diskReserve = "1GiB";
+  bool recover = false, walRetention = false;
   std::string maxRequestSize = "1GiB", maxResponseSize = "1GiB";
   std::string arenaSize = "1GiB", inlineThreshold = "32KiB";
   std::string memoryLimit, sharedMemoryLimit;
@@ -35,6 +38,11 @@ struct Texts {
 std::string defaultWorkers() {
   // Some workers wait for the disk while others compute, so more than there are processors.
   return std::to_string(std::max(4u, std::thread::hardware_concurrency() + 2));
+}
+
+std::string defaultCheckpointThreads() {
+  // Half of the machine: Sets go on meanwhile.
+  return std::to_string(std::clamp(std::thread::hardware_concurrency() / 2, 1u, 16u));
 }
 
 void declare(CLI::App& app, Texts& texts) {
@@ -52,6 +60,36 @@ void declare(CLI::App& app, Texts& texts) {
                  "Length of the log's files: a multiple of 32768, from 32KiB to 1GiB")
       ->group("Ledger")
       ->capture_default_str();
+
+  app.add_option("--wal-sync", texts.walSync,
+                 "When the log goes to disk: always (before a Set is answered), interval:MS (at "
+                 "most so many milliseconds later), none (as the kernel likes)")
+      ->group("Ledger")
+      ->capture_default_str();
+  app.add_option("--checkpoint-distance", texts.checkpointDistance,
+                 "Segments of the log from one checkpoint to the next")
+      ->group("Ledger")
+      ->capture_default_str();
+  app.add_option("--checkpoints-to-keep", texts.checkpointsToKeep,
+                 "Older ones are removed (0: none is)")
+      ->group("Ledger")
+      ->capture_default_str();
+  texts.checkpointThreads = defaultCheckpointThreads();
+  app.add_option("--checkpoint-threads", texts.checkpointThreads,
+                 "Threads that write a checkpoint (1 to 16)")
+      ->group("Ledger")
+      ->capture_default_str();
+  app.add_option("--disk-reserve", texts.diskReserve,
+                 "What checkpoints leave free on the ledger's disk")
+      ->group("Ledger")
+      ->capture_default_str();
+  app.add_flag("--wal-retention", texts.walRetention,
+               "Remove segments of the log that no kept checkpoint needs")
+      ->group("Ledger");
+  app.add_flag("--recover", texts.recover,
+               "Start on a damaged log: set aside what is damaged and all behind it. It may hold "
+               "acknowledged updates")
+      ->group("Ledger");
 
   app.add_option("--socket", texts.socket,
                  "Unix socket to serve on [default: ledgerd.sock in the ledger's directory]")
@@ -173,6 +211,19 @@ LogLevel parseLogLevel(Checker& check, std::string text) {
   return LogLevel::INFO;
 }
 
+SyncPolicy parseWalSync(Checker& check, const std::string& text) {
+  constexpr uint64_t MAX_MS = 60'000;
+  if (text == "always") return {};
+  if (text == "none") return {.mode = SyncPolicy::Mode::NEVER};
+  const std::string prefix = "interval:";
+  if (text.rfind(prefix, 0) == 0) {
+    const auto ms = check.number("--wal-sync interval", text.substr(prefix.size()), 1, MAX_MS);
+    return {.mode = SyncPolicy::Mode::INTERVAL, .interval = int64_t(ms) * kj::MILLISECONDS};
+  }
+  check.problem("--wal-sync must be always, interval:MILLISECONDS or none, not \"", text, "\"");
+  return {};
+}
+
 kj::String parseSocketPath(Checker& check, const Texts& texts) {
   const bool chosen = !texts.socket.empty();
   auto path = chosen ? kj::str(texts.socket) : kj::str(texts.triedir, "/ledgerd.sock");
@@ -194,6 +245,18 @@ Options check(Checker& check, const Texts& texts) {
   if (options.walSegmentSize % 32768 != 0) {
     check.problem("--wal-segment-size must be a multiple of 32768, not ", options.walSegmentSize);
   }
+
+  options.walSync = parseWalSync(check, texts.walSync);
+  options.checkpointDistance =
+      check.number("--checkpoint-distance", texts.checkpointDistance, 1, 1'000'000'000);
+  options.checkpointsToKeep =
+      check.number("--checkpoints-to-keep", texts.checkpointsToKeep, 0, 1'000'000'000);
+  options.checkpointThreads = check.number("--checkpoint-threads", texts.checkpointThreads, 1, 16);
+  options.diskReserve = check.size("--disk-reserve", texts.diskReserve, 0, 65536 * GIB);
+  if (texts.walRetention) {
+    options.superfluousSegments = CheckpointPolicy::Superfluous::REMOVE;
+  }
+  if (texts.recover) options.damage = LedgerOptions::Damage::SET_ASIDE;
 
   options.maxRequestSize = check.size("--max-request-size", texts.maxRequestSize, KIB, 64 * GIB);
   options.maxResponseSize = check.size("--max-response-size", texts.maxResponseSize, KIB, 64 * GIB);

@@ -2,6 +2,8 @@
 #pragma once
 // ledgerd's command line. Every value is checked here, so that the rest can rely on it.
 
+#include "ledger/ledger.h"
+
 #include <kj/array.h>
 #include <kj/common.h>
 #include <kj/one-of.h>
@@ -24,11 +26,19 @@ struct Options {
   uint32_t forestCapacity = 500;  // Tries, 1 to 65,535.
   uint64_t walSegmentSize = uint64_t(32) << 20;
 
+  SyncPolicy walSync;
+  LedgerOptions::Damage damage = LedgerOptions::Damage::REFUSE;
+  uint32_t checkpointDistance = 100;  // Segments.
+  uint32_t checkpointsToKeep = 3;     // 0: all.
+  uint32_t checkpointThreads = 1;
+  CheckpointPolicy::Superfluous superfluousSegments = CheckpointPolicy::Superfluous::KEEP;
+
   // All in bytes. A limit that is null is chosen from what the machine has.
   uint64_t maxRequestSize = uint64_t(1) << 30;
   uint64_t maxResponseSize = uint64_t(1) << 30;
   uint64_t arenaSize = uint64_t(1) << 30;
   uint64_t inlineThreshold = uint64_t(32) << 10;
+  uint64_t diskReserve = uint64_t(1) << 30;
   kj::Maybe<uint64_t> memoryLimit;
   kj::Maybe<uint64_t> sharedMemoryLimit;
 

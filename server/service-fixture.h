@@ -88,7 +88,8 @@ public:
              .retiredArenas = *retired,
              .limits = options.limits,
              .start = kj::systemPreciseMonotonicClock().now(),
-             .workers = Workers(options.workers, options.queueLength)},
+             .workers = Workers(options.workers, options.queueLength),
+             .checkpointCalls = Workers(1, options.queueLength)},
         io(kj::setupAsyncIo()),
         connections(kj::heap<Connections>(host, calls, io.provider->getTimer())) {}
 

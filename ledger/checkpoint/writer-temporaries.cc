@@ -19,6 +19,8 @@ namespace {
 constexpr std::string_view PREFIX = "writing-";
 constexpr std::string_view NUMBERED = "checkpoint.";
 
+constexpr kj::WriteMode OVERWRITE = kj::WriteMode::CREATE | kj::WriteMode::MODIFY;
+
 bool isDecimal(std::string_view text) {
   return !text.empty() &&
          std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
@@ -89,6 +91,20 @@ kj::Array<kj::String> removeInterruptedCheckpoints(const kj::Directory& director
   for (auto& name : temporaries) remove(kj::mv(name));
   if (temporaries.size() > 0) directory.sync();
   return removed.releaseAsArray();
+}
+
+void removeCheckpoint(const kj::Directory& directory, kj::StringPtr name) {
+  // Over an empty file that keeps the name free for it.
+  auto temporary = createTemporary(directory, name);
+  temporary.file = nullptr;
+  directory.transfer(kj::Path(temporary.name), OVERWRITE, kj::Path(name), kj::TransferMode::MOVE);
+  directory.sync();
+  for (unsigned part = 0; part < CHECKPOINT_PARTS; ++part) {
+    directory.tryRemove(kj::Path(checkpointPartName(name, part)));
+  }
+  directory.sync();
+  directory.remove(kj::Path(temporary.name));
+  directory.sync();
 }
 
 }  // namespace ledger

@@ -25,4 +25,8 @@ TemporaryFile createTemporary(const kj::Directory& directory, kj::StringPtr fina
 // directory's lock, and no checkpoint is being written.
 kj::Array<kj::String> removeInterruptedCheckpoints(const kj::Directory& directory);
 
+// Removes checkpoint `name` so that what a crash on the way leaves is an interrupted one: its header
+// goes back to a temporary name, which outlasts the parts. The caller holds the directory's lock.
+void removeCheckpoint(const kj::Directory& directory, kj::StringPtr name);
+
 }  // namespace ledger

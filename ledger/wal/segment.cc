@@ -79,4 +79,15 @@ kj::Own<const kj::File> createWalSegment(const kj::Directory& directory, uint64_
   KJ_FAIL_REQUIRE("cannot create a log segment: it exists", name);
 }
 
+size_t removeWalSegments(const kj::Directory& directory, uint64_t last) {
+  size_t removed = 0;
+  for (auto& segment : listWalSegments(directory)) {
+    if (segment.number > last) break;
+    directory.remove(kj::Path(walSegmentName(segment.number)));
+    directory.sync();
+    ++removed;
+  }
+  return removed;
+}
+
 }  // namespace ledger

@@ -29,4 +29,8 @@ kj::Own<const kj::ReadableFile> openWalSegment(const kj::ReadableDirectory& dire
 // Creates an empty segment; throws if it exists. The name is on disk only after directory.sync().
 kj::Own<const kj::File> createWalSegment(const kj::Directory& directory, uint64_t number);
 
+// Removes the segments up to and including `last` and returns how many. Each name is gone from the
+// disk before the next goes, so that a crash leaves numbers without gaps.
+size_t removeWalSegments(const kj::Directory& directory, uint64_t last);
+
 }  // namespace ledger

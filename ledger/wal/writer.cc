@@ -44,6 +44,7 @@ WalFragmentType fragmentType(bool first, bool last) {
 WalWriter::WalWriter(kj::Own<const kj::Directory> directoryParam, WalWriterOptions options)
     : directory(kj::mv(directoryParam)),
       segmentSize(options.segmentSize),
+      syncing(options.sync),
       committed{.segment = options.segment, .offset = 0},
       laidOut(committed) {
   KJ_REQUIRE(segmentSize > 0 && segmentSize % WAL_PAGE_SIZE == 0,
@@ -136,34 +137,63 @@ void WalWriter::commit() {
   discard();
 }
 
-void WalWriter::close() {
+void WalWriter::sync() {
+  requireUsable();
+  if (unsynced == 0) return;
+  syncOrPoison([&]() { file->datasync(); });
+  unsynced = 0;
+}
+
+void WalWriter::completeSegment() {
   commit();
   if (committed.offset % WAL_PAGE_SIZE != 0) {
     pieces.add(Piece{committed.segment, committed.offset, 0});
     padPage();
     commit();
   }
+  sync();
+}
+
+uint64_t WalWriter::finishSegment() {
+  requireUsable();
+  completeSegment();
+  uint64_t finished = committed.segment;
+  startSegment();
+  commit();
+  return finished;
+}
+
+void WalWriter::close() {
+  completeSegment();
   closed = true;
 }
 
 void WalWriter::writeGroup() {
   kj::Own<const kj::File> newest;  // Null while all bytes go to `file`.
   kj::Vector<uint64_t> created;
+  uint64_t pending = unsynced;  // Of the file that is being written.
 
+  auto targetOf = [this](const kj::Own<const kj::File>& newest) -> const kj::File& {
+    return newest.get() == nullptr ? *file : *newest;
+  };
   auto failure = kj::runCatchingExceptions([&]() {
     for (size_t i = 0; i < pieces.size(); ++i) {
       auto& piece = pieces[i];
       size_t end = i + 1 < pieces.size() ? pieces[i + 1].start : group.size();
-      // Every piece but the first begins a segment. The one before is full and synced by now.
-      if (i > 0) {
+      if (piece.offset == 0 && piece.segment != committed.segment) {
+        if (pending > 0) syncOrPoison([&]() { targetOf(newest).datasync(); });
+        pending = 0;
         newest = createWalSegment(*directory, piece.segment);
         created.add(piece.segment);
         syncOrPoison([&]() { directory->sync(); });
       }
       if (end == piece.start) continue;
-      const kj::File& target = newest.get() == nullptr ? *file : *newest;
-      target.write(piece.offset, group.slice(piece.start, end).asConst());
-      syncOrPoison([&]() { target.datasync(); });
+      targetOf(newest).write(piece.offset, group.slice(piece.start, end).asConst());
+      pending += end - piece.start;
+      if (syncing == WalSync::COMMIT || pending > WAL_MAX_GROUP) {
+        syncOrPoison([&]() { targetOf(newest).datasync(); });
+        pending = 0;
+      }
     }
   });
 
@@ -174,6 +204,7 @@ void WalWriter::writeGroup() {
     kj::throwFatalException(kj::mv(*cause));
   }
   if (newest.get() != nullptr) file = kj::mv(newest);
+  unsynced = pending;
 }
 
 void WalWriter::syncOrPoison(kj::FunctionParam<void()> sync) {

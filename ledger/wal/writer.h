@@ -2,9 +2,11 @@
 #pragma once
 // Appends records to a log, byte for byte as flow-go's writer does.
 //
-// Records are gathered into a group: append() only lays them out in memory, commit() makes the
-// whole group durable, with one write and one fdatasync in each segment that it touches, or undoes
-// it.
+// Records are gathered into a group: append() only lays them out in memory, commit() writes the
+// whole group, with one write in each segment that it touches, or undoes it. With WalSync::COMMIT it
+// also makes it durable, with one fdatasync in each segment; else sync() does that later. A segment
+// is synced in any case before the next one is begun, and so is one that has more than WAL_MAX_GROUP
+// bytes unsynced: whatever a crash tears lies within that of the log's end.
 //
 // What a failure means. If bytes cannot be written (a full disk, say) the segment is cut back to
 // the last committed byte; if that succeeds, and a sync after it, the writer stays usable, else it
@@ -23,6 +25,12 @@
 
 namespace ledger {
 
+// When a group is made durable.
+enum class WalSync {
+  COMMIT,  // By commit().
+  LATER,   // By sync(), and where a segment ends.
+};
+
 struct WalWriterOptions {
   // The segment to write. It and those from `firstToCreate` up to it must not exist; all are
   // created, those below `segment` stay empty (flow-go wants numbers without gaps).
@@ -31,6 +39,8 @@ struct WalWriterOptions {
 
   // Bytes; a multiple of WAL_PAGE_SIZE. A longer record makes a longer segment.
   uint64_t segmentSize = WAL_DEFAULT_SEGMENT_SIZE;
+
+  WalSync sync = WalSync::COMMIT;
 };
 
 // Thread: one at a time; a clean end needs close(), the destructor writes nothing.
@@ -47,9 +57,20 @@ public:
   // WAL_MAX_GROUP, or makes it of one record: readers rely on that to know a torn tail.
   uint64_t groupSize() const;
 
-  // All records of the group are on disk when it returns; when it throws, none was acknowledged
-  // and the group is empty again.
+  // The segment that the last record appended is in.
+  uint64_t appendedSegment() const { return laidOut.segment; }
+
+  // All records of the group are written when it returns, and with WalSync::COMMIT on disk; when it
+  // throws, none was acknowledged and the group is empty again.
   void commit();
+
+  // Makes durable what was committed. Throws if that fails; the writer is poisoned then.
+  void sync();
+  bool isSynced() const { return unsynced == 0; }
+
+  // Commits, completes the segment as close() does, and begins the next one. Returns the number of
+  // the one that was completed; it is durable then, and so is the next one's name.
+  uint64_t finishSegment();
 
   // Forgets the group.
   void discard();
@@ -74,14 +95,17 @@ private:
   void padPage();
   void startSegment();
   void writeGroup();
+  void completeSegment();
   void syncOrPoison(kj::FunctionParam<void()> sync);
   void undoGroup(kj::ArrayPtr<const uint64_t> created);
 
   const kj::Own<const kj::Directory> directory;
   const uint64_t segmentSize;
+  const WalSync syncing;
   kj::Own<const kj::File> file;  // The segment that the last committed byte is in.
-  WalPosition committed;         // The end of what is on disk.
+  WalPosition committed;         // The end of what is written.
   WalPosition laidOut;           // The same with the group.
+  uint64_t unsynced = 0;         // Committed bytes of `file` that no sync has covered.
 
   kj::Vector<kj::byte> group;
   kj::Vector<Piece> pieces;

@@ -409,8 +409,11 @@ interface Session @0xe7b3e042b3f414c4 {
   # What the server is, and how it is doing.
 
   checkpoint @13 () -> CheckpointReply;
-  # Writes a checkpoint and answers once it is on disk. A server that cannot says so as data
-  # (Code.unimplemented).
+  # Writes a checkpoint of all that was acknowledged by now and answers once it is on disk and has
+  # been read back, or at once if the newest one holds all of it. That may take as long as writing
+  # and reading all states; info() tells how far it has come. Dropping the call ends the waiting,
+  # not the writing. Errors: outOfMemory, writeFailed (no room on the disk, or a fault of it),
+  # shuttingDown. A server that cannot says so as data (Code.unimplemented).
 }
 
 struct StateRequest @0xca3367c9ac95b31d {
@@ -647,6 +650,34 @@ struct LedgerUse @0xc3a4f1faacacdf99 {
   activeSegment @10 :UInt32;  # Number of the log's segment that is being written.
   memoryUsed @11 :UInt64;     # Bytes counted against the server's memory limit.
   memoryLimit @12 :UInt64;    # Bytes.
+  log @13 :LogUse;
+  checkpoints @14 :CheckpointUse;
+}
+
+struct LogUse @0x8b31b3f8798f5fd3 {
+  # Whether Sets can be logged. Reads go on in any case.
+
+  state @0 :State;
+  reason @1 :Text;
+  # Of a state that is not good.
+
+  enum State @0xf16dc281b7a9ddb4 {
+    unspecified @0;
+    good @1;
+    refused @2;  # The last Set could not be written. The next one tries again.
+    failed @3;   # Nobody knows what is on disk: Sets are refused until the server is restarted.
+  }
+}
+
+struct CheckpointUse @0xdc0630204276cb59 {
+  hasNewest @0 :Bool;
+  newest @1 :UInt64;      # Number of the newest checkpoint on disk, if there is one.
+  isRunning @2 :Bool;
+  running @3 :UInt64;     # Number of the one that is being written, if one is.
+  doneBytes @4 :UInt64;   # Of that one.
+  totalBytes @5 :UInt64;  # An estimate.
+  elapsedMs @6 :UInt64;   # Milliseconds since it was begun.
+  failure @7 :Text;       # Why the last attempt failed; empty if it did not.
 }
 
 struct CheckpointReply @0x87005330ccd88705 {

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ledger/checkpointer.h"
+
+#include "ledger/checkpoint/names.h"
+#include "ledger/checkpoint/reader.h"
+#include "ledger/checkpoint/writer-temporaries.h"
+#include "ledger/checkpoint/writer.h"
+#include "ledger/wal/segment.h"
+
+#include <kj/debug.h>
+
+#include <sys/statvfs.h>
+
+namespace ledger {
+namespace {
+
+// Between looks at a Stop, and between lines about a checkpoint that goes on.
+constexpr kj::Duration STOP_LOOK = 100 * kj::MILLISECONDS;
+constexpr kj::Duration REPORT_STEP = 30 * kj::SECONDS;
+
+kj::TimePoint now() {
+  return kj::systemPreciseMonotonicClock().now();
+}
+
+uint64_t mebibytes(uint64_t bytes) {
+  return (bytes + (1 << 19)) >> 20;
+}
+
+Error shuttingDown() {
+  return makeError(Code::UNAVAILABLE, Reason::SHUTTING_DOWN, "the ledger is shutting down");
+}
+
+// Reading back checks all that a reader can check; what was read is of no use.
+class Discard final : public CheckpointSink {
+public:
+  void begin(kj::ArrayPtr<const uint64_t>, uint64_t) override {}
+  void leaf(unsigned, uint64_t, unsigned, const Hash&, const Path&, kj::Maybe<Payload>) override {}
+  void interior(unsigned, uint64_t, unsigned, const Hash&, ChildRef, ChildRef) override {}
+  void trie(ChildRef, uint64_t, uint64_t, const RootHash&) override {}
+};
+
+}  // namespace
+
+kj::Maybe<uint64_t> freeSpaceOf(const kj::Directory& directory) {
+  KJ_IF_MAYBE (fd, directory.getFd()) {
+    struct statvfs disk;
+    KJ_SYSCALL(fstatvfs(*fd, &disk));
+    return uint64_t(disk.f_bavail) * disk.f_frsize;
+  }
+  return nullptr;
+}
+
+Checkpointer::Checkpointer(kj::Own<const kj::Directory> directoryParam, Start start,
+                           CheckpointPolicy policyParam, const Reporter& reporter)
+    : directory(kj::mv(directoryParam)),
+      capacity(start.capacity),
+      policy(kj::mv(policyParam)),
+      reporter(reporter),
+      thread([this]() { serve(); }) {
+  KJ_REQUIRE(policy.distance > 0);
+  auto lock = state.lockExclusive();
+  for (auto& trie : start.tries) lock->queue.push_back(kj::mv(trie));
+  lock->activeSegment = start.activeSegment;
+  lock->next = start.activeSegment;
+  auto checkpoints = listCheckpoints(*directory);
+  // As if there were a checkpoint -1 in a directory without any.
+  uint64_t due = policy.distance - 1;
+  if (checkpoints.size() > 0) {
+    lock->status.newest = checkpoints.back();
+    due = checkpoints.back() + policy.distance;
+  }
+  lock->next = kj::max(lock->activeSegment, due);
+}
+
+Checkpointer::~Checkpointer() noexcept(false) {
+  halt.flag = true;
+  state.lockExclusive()->stopping = true;
+}
+
+// --- What the log tells ---
+
+void Checkpointer::published(kj::Own<const Trie> trie, uint64_t segment) const {
+  kj::Own<const Trie> oldest;  // Destroyed after the lock is given back.
+  auto lock = state.lockExclusive();
+  if (segment > lock->activeSegment) {
+    lock->activeSegment = segment;
+    if (lock->next <= segment - 1) begin(*lock, segment - 1);
+  }
+  lock->activeIsEmpty = false;
+  if (lock->queue.size() == capacity) {
+    oldest = kj::mv(lock->queue.front());
+    lock->queue.pop_front();
+  }
+  lock->queue.push_back(kj::mv(trie));
+}
+
+void Checkpointer::segmentFinished(uint64_t segment) const {
+  auto lock = state.lockExclusive();
+  lock->activeSegment = segment + 1;
+  lock->activeIsEmpty = true;
+  lock->isClaimed = false;
+  begin(*lock, segment);
+}
+
+// As flow-go: where one is running, the next end of a segment asks again.
+void Checkpointer::begin(State& state, uint64_t number) const {
+  if (isBusy(state) || state.isClaimed) {
+    state.next = state.activeSegment;
+    return;
+  }
+  auto tries = kj::heapArrayBuilder<kj::Own<const Trie>>(state.queue.size());
+  for (auto& trie : state.queue) tries.add(kj::atomicAddRef(*trie));
+  state.job = Job{number, tries.finish()};
+  state.next = number + policy.distance;
+}
+
+// --- On demand ---
+
+// Waits until nobody writes, and sees to it that nobody else begins to.
+auto Checkpointer::claim(const Stop& stop) const -> kj::OneOf<Begun, Claimed, Result<uint64_t>> {
+  using Decision = kj::OneOf<Begun, Claimed, Result<uint64_t>>;
+  for (;;) {
+    auto decision = state.when(
+        [](const State& state) { return state.stopping || !(isBusy(state) || state.isClaimed); },
+        [&](State& state) -> kj::Maybe<Decision> {
+          if (state.stopping) return Decision(Result<uint64_t>(shuttingDown()));
+          if (isBusy(state) || state.isClaimed) {  // The time is up.
+            if (stop.requested()) return Decision(Result<uint64_t>(callCancelled()));
+            return nullptr;
+          }
+          if (!state.activeIsEmpty || state.activeSegment == 0) {
+            state.isClaimed = true;
+            return Decision(Claimed());
+          }
+          const uint64_t finished = state.activeSegment - 1;
+          KJ_IF_MAYBE (newest, state.status.newest) {
+            if (*newest >= finished) return Decision(Result<uint64_t>(*newest));
+          }
+          begin(state, finished);
+          return Decision(Begun{finished});
+        },
+        STOP_LOOK);
+    KJ_IF_MAYBE (decided, decision) return kj::mv(*decided);
+  }
+}
+
+Result<uint64_t> Checkpointer::checkpointNow(kj::FunctionParam<Result<uint64_t>()> finishSegment,
+                                             const Stop& stop) const {
+  uint64_t number = 0;
+  auto claimed = claim(stop);
+  KJ_SWITCH_ONEOF(claimed) {
+    KJ_CASE_ONEOF(answer, Result<uint64_t>) {
+      return kj::mv(answer);
+    }
+    KJ_CASE_ONEOF(begun, Begun) {
+      number = begun.number;
+    }
+    KJ_CASE_ONEOF(toFinish, Claimed) {
+      auto finished = finishSegment();
+      KJ_IF_MAYBE (error, finished.tryGet<Error>()) {
+        state.lockExclusive()->isClaimed = false;
+        return kj::mv(*error);
+      }
+      number = finished.get<uint64_t>();
+    }
+  }
+  for (;;) {
+    auto answer = state.when(
+        [](const State& state) { return state.stopping || !isBusy(state); },
+        [&](State& state) -> kj::Maybe<Result<uint64_t>> {
+          KJ_IF_MAYBE (newest, state.status.newest) {
+            if (*newest >= number) return Result<uint64_t>(number);
+          }
+          if (state.stopping) return Result<uint64_t>(shuttingDown());
+          if (!isBusy(state)) return Result<uint64_t>(KJ_ASSERT_NONNULL(state.outcome).clone());
+          if (stop.requested()) return Result<uint64_t>(callCancelled());
+          return nullptr;
+        },
+        STOP_LOOK);
+    KJ_IF_MAYBE (decided, answer) return kj::mv(*decided);
+  }
+}
+
+CheckpointStatus Checkpointer::status() const {
+  auto lock = state.lockShared();
+  auto result = lock->status.clone();
+  if (result.running != nullptr) result.elapsed = now() - lock->begun;
+  return result;
+}
+
+// --- The thread ---
+
+void Checkpointer::serve() const {
+  for (;;) {
+    auto job = state.when(
+        [](const State& state) { return state.stopping || state.job != nullptr; },
+        [&](State& state) -> kj::Maybe<Job> {
+          if (state.stopping) return nullptr;
+          state.isRunning = true;
+          state.begun = now();
+          state.status.running = KJ_ASSERT_NONNULL(state.job).number;
+          state.status.doneBytes = state.status.totalBytes = 0;
+          auto job = kj::mv(state.job);
+          state.job = nullptr;
+          return job;
+        });
+    KJ_IF_MAYBE (it, job) {
+      kj::Maybe<Error> error;
+      KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() { error = run(*it); })) {
+        error = makeError(Code::INTERNAL, Reason::WRITE_FAILED, "checkpoint ", it->number, ": ",
+                          exception->getDescription());
+      }
+      const auto number = it->number;
+      job = nullptr;  // Its tries go before others learn that it is done.
+      auto lock = state.lockExclusive();
+      lock->isRunning = false;
+      lock->status.running = nullptr;
+      KJ_IF_MAYBE (refusal, error) {
+        lock->next = lock->activeSegment;  // When that one ends, it is tried again.
+        lock->status.failure = kj::str(refusal->message);
+        if (!lock->stopping) reporter.warn(kj::str("no checkpoint: ", refusal->message));
+      } else {
+        lock->status.newest = number;
+        lock->status.failure = nullptr;
+      }
+      lock->outcome = kj::mv(error);
+    } else {
+      return;
+    }
+  }
+}
+
+kj::Maybe<Error> Checkpointer::run(const Job& job) const {
+  const auto name = checkpointName(job.number);
+  const auto& store = job.tries[0]->store();
+  const uint64_t estimate = estimateCheckpointSize(store);
+  KJ_IF_MAYBE (error, requireRoom(job.number, estimate)) return kj::mv(*error);
+  reporter.info(kj::str("checkpoint ", job.number, ": writing ", job.tries.size(), " states, about ",
+                        mebibytes(estimate), " MiB"));
+  KJ_IF_MAYBE (error, write(name, job)) return kj::mv(*error);
+  KJ_IF_MAYBE (error, readBack(name, job.number)) return kj::mv(*error);
+  KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() { removeOld(); })) {
+    // Nothing is lost by it, and the next checkpoint tries again.
+    reporter.warn(kj::str("what checkpoint ", job.number, " made superfluous is not all removed: ",
+                          exception->getDescription()));
+  }
+  return nullptr;
+}
+
+// That `needed` bytes can be written and the reserve is still there.
+kj::Maybe<Error> Checkpointer::requireRoom(uint64_t number, uint64_t needed) const {
+  KJ_IF_MAYBE (free, policy.freeSpace(*directory)) {
+    if (*free < needed || *free - needed < policy.diskReserve) {
+      return makeError(Code::RESOURCE_EXHAUSTED, Reason::WRITE_FAILED, "checkpoint ", number,
+                       " needs ", needed, " bytes more and ", policy.diskReserve,
+                       " are to stay free (--disk-reserve), but the disk has ", *free,
+                       "; make room, or lower the reserve");
+    }
+  }
+  return nullptr;
+}
+
+kj::Maybe<Error> Checkpointer::write(kj::StringPtr name, const Job& job) const {
+  const auto start = now();
+  auto reported = start;
+  kj::Maybe<Error> noRoom;
+  CheckpointWriteOptions options{.threads = policy.threads, .stop = halt};
+  options.progress = [&](uint64_t done, uint64_t total) {
+    {
+      auto lock = state.lockExclusive();
+      lock->status.doneBytes = done;
+      lock->status.totalBytes = total;
+    }
+    if (done < total) noRoom = requireRoom(job.number, 0);
+    KJ_REQUIRE(noRoom == nullptr, "the disk's reserve is touched");
+    if (now() - reported < REPORT_STEP || done == 0) return;
+    reported = now();
+    auto left = (reported - start) * (total - done) / done;
+    reporter.info(kj::str("checkpoint ", job.number, ": ", done * 100 / kj::max(total, 1u), " %, ",
+                          mebibytes(done), " of ", mebibytes(total), " MiB, about ",
+                          left / kj::SECONDS, " s left"));
+  };
+  Result<WrittenCheckpoint> written = WrittenCheckpoint();
+  KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() {
+                 written = writeCheckpoint(*directory, name, job.tries, kj::mv(options));
+               })) {
+    KJ_IF_MAYBE (error, noRoom) {
+      error->message = kj::str(error->message, "; what was written is removed");
+      return kj::mv(*error);
+    }
+    kj::throwFatalException(kj::mv(*exception));
+  }
+  KJ_SWITCH_ONEOF(written) {
+    KJ_CASE_ONEOF(error, Error) {
+      return halt.requested() ? shuttingDown() : kj::mv(error);
+    }
+    KJ_CASE_ONEOF(done, WrittenCheckpoint) {
+      reporter.info(kj::str("checkpoint ", job.number, ": written, ", mebibytes(done.bytes),
+                            " MiB, ", done.nodes, " nodes, in ",
+                            (now() - start) / kj::MILLISECONDS, " ms"));
+    }
+  }
+  return nullptr;
+}
+
+kj::Maybe<Error> Checkpointer::readBack(kj::StringPtr name, uint64_t number) const {
+  Discard sink;
+  CheckpointReadOptions options{.threads = policy.threads};
+  options.progress = [this](uint64_t, uint64_t) {
+    KJ_REQUIRE(!halt.requested(), "the ledger is shutting down");
+  };
+  KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() {
+                 readCheckpoint(*directory, name, sink, kj::mv(options));
+               })) {
+    // Complete and synced: a start would try it. What does not read now will not read then.
+    if (halt.requested()) return shuttingDown();
+    removeCheckpoint(*directory, name);
+    return makeError(Code::DATA_LOSS, Reason::WRITE_FAILED, "checkpoint ", number,
+                     " was written but does not read back, and is removed: ",
+                     exception->getDescription());
+  }
+  return nullptr;
+}
+
+void Checkpointer::removeOld() const {
+  auto checkpoints = listCheckpoints(*directory);
+  size_t superfluous = 0;
+  if (policy.keep > 0 && checkpoints.size() > policy.keep) {
+    superfluous = checkpoints.size() - policy.keep;
+  }
+  for (auto number : checkpoints.slice(0, superfluous)) {
+    removeCheckpoint(*directory, checkpointName(number));
+    reporter.info(kj::str("checkpoint ", number, ": removed, newer ones are kept"));
+  }
+  if (policy.superfluous == CheckpointPolicy::Superfluous::KEEP) return;
+  uint64_t oldest = checkpoints[superfluous];
+  auto removed = removeWalSegments(*directory, oldest);
+  if (removed > 0) {
+    reporter.info(kj::str("log: removed ", removed, " segments up to ", oldest,
+                          ", which no kept checkpoint needs"));
+  }
+}
+
+}  // namespace ledger
