@@ -185,6 +185,7 @@ CheckpointStatus Checkpointer::status() const {
   auto lock = state.lockShared();
   auto result = lock->status.clone();
   if (result.running != nullptr) result.elapsed = now() - lock->begun;
+  KJ_IF_MAYBE (job, lock->job) result.running = job->number;
   return result;
 }
 
