@@ -79,6 +79,14 @@ kj::Own<const kj::File> createWalSegment(const kj::Directory& directory, uint64_
   KJ_FAIL_REQUIRE("cannot create a log segment: it exists", name);
 }
 
+void syncWalEnd(const kj::ReadableDirectory& directory) {
+  auto segments = listWalSegments(directory);
+  for (size_t i = segments.size(); i > 0; --i) {
+    openWalSegment(directory, segments[i - 1].number)->sync();
+    if (segments[i - 1].size > 0) break;
+  }
+}
+
 size_t removeWalSegments(const kj::Directory& directory, uint64_t last) {
   size_t removed = 0;
   for (auto& segment : listWalSegments(directory)) {
