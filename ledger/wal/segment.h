@@ -26,7 +26,8 @@ kj::Array<WalSegment> listWalSegments(const kj::ReadableDirectory& directory);
 kj::Own<const kj::ReadableFile> openWalSegment(const kj::ReadableDirectory& directory,
                                                uint64_t number);
 
-// Creates an empty segment; throws if it exists. The name is on disk only after directory.sync().
+// Creates an empty segment; throws if it exists. What an attempt that failed has made all the same is
+// removed, so that it can be tried again. The name is on disk only after directory.sync().
 kj::Own<const kj::File> createWalSegment(const kj::Directory& directory, uint64_t number);
 
 // Syncs what the log's last writer may not have: the last segment, and those before it down to one
