@@ -398,10 +398,18 @@ std::vector<FileBytes> SimulatedDisk::afterCrash(Tears tears) const {
   add(names);
   if (tears == Tears::FINE) addTorn(names);
   if (pending.size() == 1) return possible;
-  for (const auto& change : pending) {
+  auto addChanges = [&](auto&& isKept) {
     auto names = durable;
-    change.applyTo(names);
+    for (size_t i = 0; i < pending.size(); ++i) {
+      if (isKept(i)) pending[i].applyTo(names);
+    }
     add(names);
+  };
+  for (size_t chosen = 0; chosen < pending.size(); ++chosen) {
+    addChanges([&](size_t i) { return i == chosen; });
+    if (tears == Tears::COARSE) continue;
+    addChanges([&](size_t i) { return i != chosen; });
+    addChanges([&](size_t i) { return i <= chosen; });
   }
   return possible;
 }

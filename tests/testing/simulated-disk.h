@@ -64,7 +64,8 @@ public:
 
   // What a crash at this moment may leave. COARSE: what is certain; that and all changes; that and
   // each single change of a name; each with nothing of what was not synced in files, and with all.
-  // FINE: also with each file torn in the ways that tornVersions() has.
+  // FINE: also all changes but one, the changes up to each one, and, with what is certain and with
+  // all changes, each file torn in the ways that tornVersions() has.
   enum class Tears { COARSE, FINE };
   std::vector<FileBytes> afterCrash(Tears tears = Tears::COARSE) const;
 
