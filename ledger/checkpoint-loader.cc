@@ -14,6 +14,14 @@ namespace {
 
 constexpr size_t SLOTS_AT_ONCE = 1024;
 
+// Leaves that wait for their payload records, and bytes of their keys and values.
+constexpr size_t MOST_PENDING = 512;
+constexpr size_t MOST_PENDING_BYTES = 256 << 10;
+
+// Interior nodes whose children are looked up together: more than the memory system has misses in
+// flight, and few enough for the first-level cache.
+constexpr size_t PARENTS_AT_ONCE = 32;
+
 [[noreturn]] void outOfMemory(const shm::Shortage& shortage) {
   kj::throwFatalException(
       kj::Exception(kj::Exception::Type::OVERLOADED, __FILE__, __LINE__,
@@ -28,18 +36,32 @@ CheckpointLoader::~CheckpointLoader() noexcept(false) {
   for (auto& part : parts) {
     for (auto slot : part.slots) KJ_ASSERT(store->nodes.release(NodeRef::interior(slot)));
     store->nodes.free(part.slots);
-    for (auto node : part.nodes) store->release(node);
+    for (size_t i = 0; i < part.nodes.size(); ++i) {
+      if (!(part.isTaken[i / 64] >> i % 64 & 1)) store->release(part.nodes[i]);
+    }
   }
+}
+
+kj::Array<kj::Own<const Trie>> CheckpointLoader::takeTries() {
+  for (auto& part : parts) complete(part);
+  return tries.releaseAsArray();
 }
 
 void CheckpointLoader::begin(kj::ArrayPtr<const uint64_t> nodesPerPart, uint64_t trieCount) {
   uint64_t bytes = trieCount * sizeof(Trie);
-  for (auto count : nodesPerPart) bytes += (count + 1) * sizeof(NodeRef);
+  for (auto count : nodesPerPart) {
+    bytes += (count + 1) * sizeof(NodeRef) + (count / 64 + 1) * sizeof(uint64_t);
+    bytes += MOST_PENDING * sizeof(Pending) + MOST_PENDING_BYTES;
+  }
   auto reserved = store->budget->reserve(bytes);
   if (reserved.is<shm::Shortage>()) outOfMemory(reserved.get<shm::Shortage>());
   reservation = kj::mv(reserved.get<shm::Reservation>());
   parts = KJ_MAP(count, nodesPerPart) {
-    return Part{kj::heapArray<NodeRef>(count + 1), {}};
+    Part part;
+    part.nodes = kj::heapArray<NodeRef>(count + 1);
+    part.isTaken = kj::heapArray<uint64_t>(count / 64 + 1);
+    for (auto& word : part.isTaken) word = 0;
+    return part;
   };
   tries.reserve(trieCount);
 }
@@ -59,49 +81,120 @@ uint64_t CheckpointLoader::takeSlot(Part& part) {
   return slot;
 }
 
-void CheckpointLoader::leaf(unsigned part, uint64_t index, unsigned height, const Hash& hash,
+void CheckpointLoader::leaf(unsigned number, uint64_t index, unsigned height, const Hash& hash,
                             const Path& path, kj::Maybe<Payload> payload) {
+  auto& part = parts[number];
   Payload stored{nullptr, nullptr};
   KJ_IF_MAYBE (existing, payload) {
     stored = {storedForm(existing->key), existing->value};
   }
-  PayloadStore::Lengths lengths{uint32_t(stored.key.size()), uint32_t(stored.value.size())};
-  PayloadHandle record;
-  KJ_IF_MAYBE (shortage,
-               store->payloads.allocate(kj::arrayPtr(&lengths, 1), kj::arrayPtr(&record, 1))) {
-    outOfMemory(*shortage);
-  }
-  KJ_ON_SCOPE_FAILURE(store->payloads.release(record));
-  auto slot = takeSlot(parts[part]);
-  store->payloads.write(record.ref, path, stored);
-  if (payload == nullptr) {
-    store->payloads.writeHeader(record.ref).keyWord |= PayloadHeader::NO_PAYLOAD;
-  }
+  auto slot = takeSlot(part);
   auto& leaf = store->nodes.writeLeaf(slot);
-  leaf.payload = record.ref;
-  leaf.meta = record.counter << 16 | height;
+  leaf.payload = {};
+  leaf.meta = height;
   leaf.hash = hash;
-  store->countLeaves(1);
-  parts[part].nodes[index] = NodeRef::leaf(slot);
+  part.nodes[index] = NodeRef::leaf(slot);
+
+  const uint64_t size = stored.key.size() + stored.value.size();
+  if (part.pending.size() == MOST_PENDING || part.payloadBytes.size() + size > MOST_PENDING_BYTES) {
+    writePending(part);
+  }
+  Pending pending{slot, path, payload != nullptr,
+                  {uint32_t(stored.key.size()), uint32_t(stored.value.size())}};
+  if (size > MOST_PENDING_BYTES) {
+    writeRecords(kj::arrayPtr(&pending, 1), kj::arrayPtr(&stored, 1));
+  } else {
+    part.pending.add(pending);
+    part.payloadBytes.addAll(stored.key);
+    part.payloadBytes.addAll(stored.value);
+  }
 }
 
-void CheckpointLoader::interior(unsigned part, uint64_t index, unsigned, const Hash& hash,
+void CheckpointLoader::writePending(Part& part) {
+  if (part.pending.size() == 0) return;
+  const kj::byte* bytes = part.payloadBytes.begin();
+  auto payloads = KJ_MAP(leaf, part.pending) {
+    Payload payload{kj::arrayPtr(bytes, leaf.lengths.key),
+                    kj::arrayPtr(bytes + leaf.lengths.key, leaf.lengths.value)};
+    bytes = payload.value.end();
+    return payload;
+  };
+  writeRecords(part.pending, payloads);
+  part.pending.clear();
+  part.payloadBytes.clear();
+}
+
+void CheckpointLoader::writeRecords(kj::ArrayPtr<const Pending> leaves,
+                                    kj::ArrayPtr<const Payload> payloads) {
+  auto lengths = KJ_MAP(leaf, leaves) { return leaf.lengths; };
+  auto records = kj::heapArray<PayloadHandle>(leaves.size());
+  KJ_IF_MAYBE (shortage, store->payloads.allocate(lengths, records)) {
+    outOfMemory(*shortage);
+  }
+  for (size_t i = 0; i < leaves.size(); ++i) {
+    const auto& record = records[i];
+    store->payloads.write(record.ref, leaves[i].path, payloads[i]);
+    if (!leaves[i].exists) {
+      store->payloads.writeHeader(record.ref).keyWord |= PayloadHeader::NO_PAYLOAD;
+    }
+    auto& leaf = store->nodes.writeLeaf(leaves[i].slot);
+    leaf.meta |= record.counter << 16;
+    leaf.payload = record.ref;
+  }
+  store->countLeaves(leaves.size());
+}
+
+void CheckpointLoader::interior(unsigned number, uint64_t index, unsigned, const Hash& hash,
                                 ChildRef left, ChildRef right) {
-  auto slot = takeSlot(parts[part]);
+  auto& part = parts[number];
+  auto slot = takeSlot(part);
   auto& interior = store->nodes.writeInterior(slot);
-  interior.left = adopt(left);
-  interior.right = adopt(right);
+  interior.left = interior.right = {};
   interior.hash = hash;
-  parts[part].nodes[index] = NodeRef::interior(slot);
+  part.nodes[index] = NodeRef::interior(slot);
+  for (auto child : {left, right}) {
+    if (child.isNil()) continue;
+    auto& from = parts[child.part];
+    __builtin_prefetch(&from.nodes[child.index]);
+    __builtin_prefetch(&from.isTaken[child.index / 64]);
+  }
+  part.parents.add(Parent{slot, left, right});
+  if (part.parents.size() == PARENTS_AT_ONCE) writeChildren(part);
+}
+
+void CheckpointLoader::writeChildren(Part& part) {
+  kj::Vector<NodeRef> shared(2 * PARENTS_AT_ONCE);
+  for (const auto& parent : part.parents) {
+    auto& interior = store->nodes.writeInterior(parent.slot);
+    interior.left = adopt(parent.left, shared);
+    interior.right = adopt(parent.right, shared);
+  }
+  for (auto node : shared) store->nodes.addRef(node);
+  part.parents.clear();
+}
+
+void CheckpointLoader::complete(Part& part) {
+  writeChildren(part);
+  writePending(part);
 }
 
 NodeRef CheckpointLoader::find(ChildRef child) const {
   return child.index == 0 ? NodeRef() : parts[child.part].nodes[child.index];
 }
 
-NodeRef CheckpointLoader::adopt(ChildRef child) const {
+// A reference to the child for a parent: the one that its slot began with, if that is still ours.
+// Else `shared` gets the child, whose counter is on its way, and the caller counts.
+NodeRef CheckpointLoader::adopt(ChildRef child, kj::Vector<NodeRef>& shared) {
   auto node = find(child);
-  if (!node.isNull()) store->nodes.addRef(node);
+  if (node.isNull()) return node;
+  auto& word = parts[child.part].isTaken[child.index / 64];
+  const uint64_t bit = uint64_t(1) << child.index % 64;
+  if (word & bit) {
+    store->nodes.prefetchReferences(node);
+    shared.add(node);
+  } else {
+    word |= bit;
+  }
   return node;
 }
 
@@ -111,7 +204,9 @@ void CheckpointLoader::trie(ChildRef root, uint64_t registerCount, uint64_t regi
   const auto& found = node.isNull() ? hash::defaultHash(TRIE_HEIGHT) : store->nodes.hash(node);
   KJ_REQUIRE(found == rootHash, "a trie record names another hash than its root node has",
              tries.size());
-  if (!node.isNull()) store->nodes.addRef(node);
+  kj::Vector<NodeRef> shared;
+  adopt(root, shared);
+  for (auto again : shared) store->nodes.addRef(again);
   tries.add(kj::atomicRefcounted<Trie>(kj::atomicAddRef(*store), node,
                                        Trie::Size{registerCount, registerSize}));
 }

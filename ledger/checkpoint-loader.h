@@ -21,7 +21,7 @@ public:
   KJ_DISALLOW_COPY(CheckpointLoader);
 
   // After the checkpoint was read, once: its tries in file order, repeated ones included.
-  kj::Array<kj::Own<const Trie>> takeTries() { return tries.releaseAsArray(); }
+  kj::Array<kj::Own<const Trie>> takeTries();
 
   void begin(kj::ArrayPtr<const uint64_t> nodesPerPart, uint64_t tries) override;
   void leaf(unsigned part, uint64_t index, unsigned height, const Hash& hash, const Path& path,
@@ -32,15 +32,39 @@ public:
             const RootHash& rootHash) override;
 
 private:
+  // A leaf whose payload has no record yet: records are made many at a time.
+  struct Pending {
+    uint64_t slot;
+    Path path;
+    bool exists;  // The file has a payload object for it.
+    PayloadStore::Lengths lengths;
+  };
+  // An interior node that has no children yet. Those of a few nodes are looked up together, so that
+  // the memory of one is on its way while another is dealt with.
+  struct Parent {
+    uint64_t slot;
+    ChildRef left;
+    ChildRef right;
+  };
   // The nodes of a part, and free slots for those to come.
   struct Part {
-    kj::Array<NodeRef> nodes;  // [index], each with one reference of ours; [0] is null.
+    // [index]; [0] is null. A slot begins with one reference, which is ours until a parent, or a
+    // trie, takes it over: then `isTaken` is set, and others get references of their own.
+    kj::Array<NodeRef> nodes;
+    kj::Array<uint64_t> isTaken;  // Bit [index].
     kj::Vector<uint64_t> slots;
+    kj::Vector<Pending> pending;
+    kj::Vector<kj::byte> payloadBytes;  // Of the pending ones: keys and values, back to back.
+    kj::Vector<Parent> parents;
   };
 
   uint64_t takeSlot(Part& part);
+  void complete(Part& part);
+  void writeChildren(Part& part);
+  void writePending(Part& part);
+  void writeRecords(kj::ArrayPtr<const Pending> leaves, kj::ArrayPtr<const Payload> payloads);
   NodeRef find(ChildRef child) const;
-  NodeRef adopt(ChildRef child) const;
+  NodeRef adopt(ChildRef child, kj::Vector<NodeRef>& shared);
 
   kj::Own<const Store> store;
   shm::Reservation reservation;  // Of the lists of nodes.

@@ -112,6 +112,9 @@ void Checkpointer::begin(State& state, uint64_t number) const {
   for (auto& trie : state.queue) tries.add(kj::atomicAddRef(*trie));
   state.job = Job{number, tries.finish()};
   state.next = number + policy.distance;
+  state.begun = now();
+  state.status.running = number;
+  state.status.doneBytes = state.status.totalBytes = 0;
 }
 
 // --- On demand ---
@@ -185,7 +188,6 @@ CheckpointStatus Checkpointer::status() const {
   auto lock = state.lockShared();
   auto result = lock->status.clone();
   if (result.running != nullptr) result.elapsed = now() - lock->begun;
-  KJ_IF_MAYBE (job, lock->job) result.running = job->number;
   return result;
 }
 
@@ -198,9 +200,6 @@ void Checkpointer::serve() const {
         [&](State& state) -> kj::Maybe<Job> {
           if (state.stopping) return nullptr;
           state.isRunning = true;
-          state.begun = now();
-          state.status.running = KJ_ASSERT_NONNULL(state.job).number;
-          state.status.doneBytes = state.status.totalBytes = 0;
           auto job = kj::mv(state.job);
           state.job = nullptr;
           return job;

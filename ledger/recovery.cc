@@ -232,6 +232,13 @@ private:
   void skipOrRefuse(const WalRecord& record, const DecodedTrieUpdate& update) {
     auto what = kj::str(place(record), ": an update of the state ",
                         kj::encodeHex(update.root.ptr()), ", which is not there");
+    if (isAtFirstRecord(record) && plan.starts.back().from == RecoveryStart::From::EMPTY_LEDGER) {
+      // The first update of all is of the empty ledger.
+      refuse(kj::str(what, ". The log begins with segment ", record.start.segment,
+                     ": segments 0 to ", record.start.segment - 1,
+                     ", or a checkpoint that covers them, are missing. Put them back from a "
+                     "backup."));
+    }
     if (!setsAside()) {
       refuse(kj::str(what,
                      ". Either the forest was larger when it was written (see "
@@ -241,6 +248,11 @@ private:
     options.reporter.warn(kj::str(
         what, ": passed over, as --recover asks. flow-go logs such Sets and refuses them; once a "
               "checkpoint covers this segment, neither it nor --recover is needed to start."));
+  }
+
+  bool isAtFirstRecord(const WalRecord& record) const {
+    return record.start.offset == 0 && record.start.segment == segments.front().number &&
+           record.start.segment > 0;
   }
 
   kj::String place(const WalRecord& record) const {

@@ -37,7 +37,7 @@ struct LogHealth {
 // How writing checkpoints goes.
 struct CheckpointStatus {
   kj::Maybe<uint64_t> newest;   // Number of the newest one on disk.
-  kj::Maybe<uint64_t> running;  // Of the one that is asked for, written or read back.
+  kj::Maybe<uint64_t> running;  // Number of the one that is begun and not over.
   uint64_t doneBytes = 0;       // Of that one, as far as it is written.
   uint64_t totalBytes = 0;      // An estimate.
   kj::Duration elapsed = 0 * kj::SECONDS;  // Since it was begun.

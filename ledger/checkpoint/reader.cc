@@ -216,15 +216,16 @@ private:
         readLeaf(in, number, index, head);
         continue;
       }
-      auto child = [&](kj::StringPtr what) -> ChildRef {
-        uint64_t at = in.takeU64(what);
+      auto children = in.take(16, "children");
+      auto child = [&](size_t offset) -> ChildRef {
+        uint64_t at = readU64(children.slice(offset, offset + 8));
         if (at == 0) return {};
         requireChildBefore(in, head, at, index);
         requireChildHeight(in, head, at, heights[at - 1]);
         return {number, at};
       };
-      auto left = child("left child");
-      auto right = child("right child");
+      auto left = child(0);
+      auto right = child(8);
       sink.interior(number, index, head.height, head.hash, left, right);
     }
     KJ_REQUIRE(in.takeU64("count of nodes") == part.nodes,
@@ -295,8 +296,9 @@ private:
         readLeaf(in, CHECKPOINT_TOP_PART, index, head);
         continue;
       }
-      auto child = [&](kj::StringPtr what) -> ChildRef {
-        uint64_t at = in.takeU64(what);
+      auto children = in.take(16, "children");
+      auto child = [&](size_t offset) -> ChildRef {
+        uint64_t at = readU64(children.slice(offset, offset + 8));
         if (at == 0) return {};
         if (at > subtrieNodes) {
           uint64_t local = at - subtrieNodes;
@@ -314,8 +316,8 @@ private:
                    head.height, at, part, local);
         return {part, local};
       };
-      auto left = child("left child");
-      auto right = child("right child");
+      auto left = child(0);
+      auto right = child(8);
       sink.interior(CHECKPOINT_TOP_PART, index, head.height, head.hash, left, right);
     }
     for (uint64_t i = 0; i < tries; ++i) readTrie(in, subtrieNodes, heights, hashes);

@@ -13,6 +13,13 @@ namespace {
 
 constexpr size_t BUFFER_SIZE = 1 << 20;
 
+// The disk begins with these bytes now, so that finish() has less to wait for. Only a hint.
+void startWriteback(const kj::File& file, uint64_t offset, uint64_t length) {
+  KJ_IF_MAYBE (fd, file.getFd()) {
+    sync_file_range(*fd, offset, length, SYNC_FILE_RANGE_WRITE);
+  }
+}
+
 }  // namespace
 
 CheckpointFile::CheckpointFile(const kj::File& file, kj::StringPtr name,
@@ -43,6 +50,7 @@ void CheckpointFile::writeOut(kj::ArrayPtr<const kj::byte> more) {
   KJ_CONTEXT("writing a checkpoint file", name, written, more.size());
   file.write(written, more);
   crc = extendCrc32c(crc, more);
+  startWriteback(file, written, more.size());
   written += more.size();
   onWritten(more.size());
 }

@@ -35,6 +35,15 @@ public:
 
   void bytes(kj::ArrayPtr<const kj::byte> more);
 
+  // Adds `length` bytes, at most 1,024, and returns where: the caller fills them before anything
+  // else is added.
+  kj::byte* room(size_t length) {
+    if (length > buffer.size() - fill) flush();
+    auto* at = buffer.begin() + fill;
+    fill += length;
+    return at;
+  }
+
   // Adds the checksum and syncs the file. Returns the checksum. Nothing can be added then.
   uint32_t finish();
 

@@ -6,27 +6,66 @@
 
 #include <kj/debug.h>
 
+#include <array>
+#include <cstring>
+
 namespace ledger {
 namespace {
 
 constexpr size_t FIRST_ENTRIES = 64;
 constexpr uint64_t NODES_BETWEEN_LOOKS = 1024;  // At `stop`.
 
+// Big-endian; returns what is behind it.
+kj::byte* put16(kj::byte* to, uint16_t value) {
+  value = __builtin_bswap16(value);
+  memcpy(to, &value, sizeof(value));
+  return to + sizeof(value);
+}
+kj::byte* put32(kj::byte* to, uint32_t value) {
+  value = __builtin_bswap32(value);
+  memcpy(to, &value, sizeof(value));
+  return to + sizeof(value);
+}
+kj::byte* put64(kj::byte* to, uint64_t value) {
+  value = __builtin_bswap64(value);
+  memcpy(to, &value, sizeof(value));
+  return to + sizeof(value);
+}
+template <size_t size>
+kj::byte* putBytes(kj::byte* to, const std::array<uint8_t, size>& bytes) {
+  memcpy(to, bytes.data(), size);
+  return to + size;
+}
+
+kj::byte* putHead(kj::byte* to, CheckpointNodeType type, unsigned height, const Hash& hash) {
+  *to++ = static_cast<kj::byte>(type);
+  return putBytes(put16(to, height), hash.bytes);
+}
+
 }  // namespace
 
 NodeNumbers::NodeNumbers(const shm::MemoryBudget& budget) : budget(kj::atomicAddRef(budget)) {}
 
-// Where `slot` is, or would be put. Slots are handed out in order, so they are spread by a
+// Where the search for `slot` begins. Slots are handed out in order, so they are spread by a
 // multiplication (by 2^64 divided by the golden ratio) whose upper bits count.
+size_t NodeNumbers::firstPlaceOf(uint64_t slot) const {
+  return (slot * 0x9e3779b97f4a7c15u) >> 20 & (entries.size() - 1);
+}
+
+// Where `slot` is, or would be put.
 size_t NodeNumbers::placeOf(uint64_t slot) const {
   size_t mask = entries.size() - 1;
-  size_t place = (slot * 0x9e3779b97f4a7c15u) >> 20 & mask;
+  size_t place = firstPlaceOf(slot);
   while (entries[place].slot != 0 && entries[place].slot != slot) place = (place + 1) & mask;
   return place;
 }
 
 uint64_t NodeNumbers::find(NodeRef node) const {
   return entries.size() == 0 ? 0 : entries[placeOf(node.slot())].number;
+}
+
+void NodeNumbers::prefetch(NodeRef node) const {
+  if (entries.size() > 0) __builtin_prefetch(&entries[firstPlaceOf(node.slot())]);
 }
 
 void NodeNumbers::add(NodeRef node, uint64_t number) {
@@ -75,6 +114,14 @@ NodeWriter::NodeWriter(const Store& store, CheckpointFile& file, const Stop& sto
     : NodeWriter(store, file, stop, firstNumber, 0,
                  [](NodeRef, unsigned) -> uint64_t { KJ_UNREACHABLE; }) {}
 
+// What visit() will look at.
+void NodeWriter::prefetch(NodeRef node) const {
+  if (node.isNull()) return;
+  store.nodes.prefetch(node);
+  store.nodes.prefetchReferences(node);
+  written.prefetch(node);
+}
+
 uint64_t NodeWriter::write(NodeRef top, unsigned height) {
   return visit(top, height, 0, Place::TOP);
 }
@@ -93,15 +140,15 @@ uint64_t NodeWriter::visit(NodeRef node, unsigned height, unsigned prefix, Place
   } else {
     // Reclaimed only with the trie, so it stays where it is while its children are written.
     const auto& interior = store.nodes.interior(node);
+    prefetch(interior.left);
+    prefetch(interior.right);
     KJ_REQUIRE(height > 0, "a node with children at height 0: the trie is corrupt");
     auto left = visit(interior.left, height - 1, prefix << 1, Place::BELOW);
     auto right = visit(interior.right, height - 1, prefix << 1 | 1, Place::BELOW);
     if (stopRequested) return 0;
-    file.number(static_cast<uint8_t>(CheckpointNodeType::INTERIOR));
-    file.number(static_cast<uint16_t>(height));
-    file.bytes(interior.hash.ptr());
-    file.number(left);
-    file.number(right);
+    auto* at = file.room(CHECKPOINT_INTERIOR_SIZE);
+    at = putHead(at, CheckpointNodeType::INTERIOR, height, interior.hash);
+    put64(put64(at, left), right);
   }
   auto number = next++;
   if (mayComeAgain) written.add(node, number);
@@ -114,17 +161,16 @@ void NodeWriter::writeLeaf(NodeRef node, unsigned height) {
   KJ_REQUIRE(leaf.height() == height, "a leaf that is not made for its place: the trie is corrupt",
              leaf.height(), height);
   auto payload = store.payloads.view(leaf.payload);
-  file.number(static_cast<uint8_t>(CheckpointNodeType::LEAF));
-  file.number(static_cast<uint16_t>(height));
-  file.bytes(leaf.hash.ptr());
-  file.bytes(payload.path().ptr());
+  auto* at = file.room(CHECKPOINT_LEAF_SIZE);
+  at = putHead(at, CheckpointNodeType::LEAF, height, leaf.hash);
+  at = putBytes(at, payload.path().bytes);
   if (!payload.exists()) {
-    file.number(uint32_t(0));
+    put32(at, 0);
     return;
   }
   auto key = storedForm(payload.key());
   auto value = payload.value();
-  file.number(static_cast<uint32_t>(4 + key.size() + 4 + value.size()));
+  put32(at, 4 + key.size() + 4 + value.size());
   file.number(static_cast<uint32_t>(key.size()));
   file.bytes(key);
   file.number(static_cast<uint32_t>(value.size()));

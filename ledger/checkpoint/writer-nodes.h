@@ -27,6 +27,8 @@ public:
 
   // 0: not in the table.
   uint64_t find(NodeRef node) const;
+  // A hint that `node` will be looked for.
+  void prefetch(NodeRef node) const;
   // `node` is not in the table, and `number` is not 0. Throws if the budget has no room.
   void add(NodeRef node, uint64_t number);
 
@@ -36,6 +38,7 @@ private:
     uint64_t number = 0;
   };
 
+  size_t firstPlaceOf(uint64_t slot) const;
   size_t placeOf(uint64_t slot) const;
   void grow();
 
@@ -70,6 +73,7 @@ private:
   enum class Place : uint8_t { TOP, BELOW };
   uint64_t visit(NodeRef node, unsigned height, unsigned prefix, Place place);
   void writeLeaf(NodeRef node, unsigned height);
+  void prefetch(NodeRef node) const;
 
   const Store& store;
   CheckpointFile& file;

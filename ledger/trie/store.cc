@@ -21,8 +21,10 @@ void Store::release(NodeRef node) const {
     unreferenced.removeLast();
     if (last.isLeaf()) {
       const auto& leaf = nodes.leaf(last);
-      payloads.release({leaf.payload, leaf.payloadCounter()});
-      ++freedLeaves;
+      if (!leaf.payload.isNull()) {  // Else it was given up before it was complete.
+        payloads.release({leaf.payload, leaf.payloadCounter()});
+        ++freedLeaves;
+      }
     } else {
       const auto& interior = nodes.interior(last);
       for (auto child : {interior.left, interior.right}) {
