@@ -54,6 +54,7 @@ LedgerOptions workloadOptions(const Reporter& reporter) {
   options.checkpoints.distance = 1;
   options.checkpoints.keep = 1;
   options.checkpoints.threads = 1;
+  options.checkpoints.diskReserve = 0;
   options.checkpoints.superfluous = CheckpointPolicy::Superfluous::REMOVE;
   return options;
 }
