@@ -24,8 +24,10 @@ void readHeader(const kj::ReadableDirectory& directory, kj::StringPtr name,
   auto prefix = readExactly(*file, name, 0, CHECKPOINT_PREFIX_SIZE);
   uint16_t magic = readU16(prefix.slice(0, 2));
   uint16_t version = readU16(prefix.slice(2, 4));
-  KJ_REQUIRE(magic == CHECKPOINT_HEADER_MAGIC, "wrong magic bytes: not a checkpoint's header", name,
-             kj::hex(CHECKPOINT_HEADER_MAGIC), kj::hex(magic));
+  if (magic != CHECKPOINT_HEADER_MAGIC) {
+    auto found = kj::hex(magic);
+    KJ_FAIL_REQUIRE("wrong magic bytes: not a checkpoint's header", name, found);
+  }
   if (version >= 1 && version <= 5) {
     KJ_FAIL_REQUIRE(
         "a checkpoint of this version is not supported, version 6 is; convert it with flow-go's "
@@ -41,8 +43,10 @@ void readHeader(const kj::ReadableDirectory& directory, kj::StringPtr name,
   size_t body = CHECKPOINT_HEADER_SIZE - CHECKPOINT_CRC_SIZE;
   uint32_t stored = readU32(bytes.slice(body, bytes.size()));
   uint32_t actual = crc32c(bytes.slice(0, body));
-  KJ_REQUIRE(stored == actual, "invalid checksum in checkpoint header", name, kj::hex(stored),
-             kj::hex(actual));
+  if (stored != actual) {
+    auto found = kj::hex(stored), computed = kj::hex(actual);
+    KJ_FAIL_REQUIRE("invalid checksum in checkpoint header", name, found, computed);
+  }
   uint16_t subtries = readU16(bytes.slice(4, 6));
   KJ_REQUIRE(subtries == CHECKPOINT_SUBTRIES, "wrong number of subtries in checkpoint header", name,
              CHECKPOINT_SUBTRIES, subtries);
@@ -64,13 +68,17 @@ void openParts(const kj::ReadableDirectory& directory, kj::StringPtr name,
 
 kj::Array<kj::byte> readFooter(const CheckpointPart& part, uint64_t prefixSize,
                                uint64_t footerSize) {
-  KJ_REQUIRE(part.size >= prefixSize + footerSize, "a checkpoint file is too short", part.name,
-             prefixSize + footerSize, part.size);
+  kj::StringPtr name = part.name;
+  uint64_t least = prefixSize + footerSize;
+  KJ_REQUIRE(part.size >= least, "a checkpoint file is too short", name, least, part.size);
   auto footer = readExactly(*part.file, part.name, part.size - footerSize, footerSize);
   uint32_t crc = readU32(footer.slice(footerSize - CHECKPOINT_CRC_SIZE, footerSize));
-  KJ_REQUIRE(crc == part.crc,
-             "a checkpoint file does not end with the checksum that the header lists",
-             part.name, part.size - CHECKPOINT_CRC_SIZE, kj::hex(part.crc), kj::hex(crc));
+  if (crc != part.crc) {
+    uint64_t offset = part.size - CHECKPOINT_CRC_SIZE;
+    auto listed = kj::hex(part.crc), found = kj::hex(crc);
+    KJ_FAIL_REQUIRE("a checkpoint file does not end with the checksum that the header lists", name,
+                    offset, listed, found);
+  }
   return footer;
 }
 
