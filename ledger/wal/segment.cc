@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include <fcntl.h>
+
 namespace ledger {
 namespace {
 
@@ -93,7 +95,13 @@ kj::Own<const kj::File> createWalSegment(const kj::Directory& directory, uint64_
 void syncWalEnd(const kj::ReadableDirectory& directory) {
   auto segments = listWalSegments(directory);
   for (size_t i = segments.size(); i > 0; --i) {
-    openWalSegment(directory, segments[i - 1].number)->sync();
+    auto file = openWalSegment(directory, segments[i - 1].number);
+    file->sync();
+    // Linux forgets a failed write-back once it was reported: what is cached may never have reached
+    // the disk. Only a hint, but what it drops is read from the disk.
+    KJ_IF_MAYBE (fd, file->getFd()) {
+      posix_fadvise(*fd, 0, 0, POSIX_FADV_DONTNEED);
+    }
     if (segments[i - 1].size > 0) break;
   }
 }
