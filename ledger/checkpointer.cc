@@ -133,8 +133,8 @@ void Checkpointer::begin(State& state, uint64_t number) const {
   state.status.doneBytes = state.status.totalBytes = 0;
 }
 
-// Whether a start from a checkpoint of the queue comes to the forest. It does not if repeated states
-// have pushed others out: the log may go on from those, and then flow-go does not start.
+// Whether a start from a checkpoint of the queue comes to the forest. It does not if repeated
+// states have pushed others out: the log may go on from those, and then flow-go does not start.
 bool Checkpointer::queueLeadsToForest(const State& state) const {
   std::set<RootHash> known;
   std::deque<RootHash> loaded;
