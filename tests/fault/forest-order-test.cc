@@ -2,8 +2,9 @@
 // The forest after a restart is the forest before it: the same states in the same order, however
 // Sets on several forks overlap, and however long each step takes.
 //
-// LEDGERD_ROUNDS: how many rounds (the long form has 500). LEDGERD_SEED: of the delays and the forks.
+// LEDGERD_ROUNDS: how many rounds (the long form has 500). LEDGERD_SEED: of delays and forks.
 #include "ledger/ledger.h"
+#include "tests/testing/environment.h"
 #include "tests/testing/registers.h"
 #include "tests/testing/simulated-disk.h"
 #include "tests/testing/watched-directory.h"
@@ -19,7 +20,6 @@
 #include <random>
 #include <vector>
 
-#include <stdlib.h>
 #include <time.h>
 
 namespace ledger::testing {
@@ -29,11 +29,6 @@ constexpr uint32_t CAPACITY = 3;
 constexpr unsigned FORKS = 8;
 constexpr unsigned SETS_PER_FORK = 6;
 constexpr unsigned ROUNDS = 25;
-
-uint64_t fromEnvironment(const char* name, uint64_t otherwise) {
-  const char* text = getenv(name);
-  return text == nullptr ? otherwise : strtoull(text, nullptr, 10);
-}
 
 // A delay of up to 200 us at every seam: at each step on the disk, and wherever a Set asks whether
 // it is still wanted. Thread: any.
@@ -86,7 +81,8 @@ public:
       {
         kj::Vector<kj::Own<kj::Thread>> threads;  // Joined at the end of the block.
         for (unsigned fork = 0; fork < FORKS; ++fork) {
-          threads.add(kj::heap<kj::Thread>([this, fork, &ledger = *ledger]() { go(ledger, fork); }));
+          threads.add(kj::heap<kj::Thread>(
+              [this, fork, &ledger = *ledger]() { go(ledger, fork); }));
         }
       }
       if (checkpoints == Checkpoints::AT_EACH_SEGMENT) {

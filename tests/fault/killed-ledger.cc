@@ -3,8 +3,8 @@
 //
 //   killed-ledger DIRECTORY POINT OCCURRENCE before|after
 //
-// POINT is a number of FaultPoint. One byte goes to standard output for each action once it is done.
-// Exit code 0: the point has no such occurrence, the workload is done.
+// POINT is a number of FaultPoint. One byte goes to standard output for each action once it is
+// done. Exit code 0: the point has no such occurrence, the workload is done.
 #include "tests/fault/fault-point.h"
 #include "tests/fault/survivor.h"
 #include "tests/fault/workload.h"

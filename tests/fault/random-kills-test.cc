@@ -5,6 +5,7 @@
 // LEDGERD_RUNS: how many kills (the long form, tools/crash-runs, has 200). LEDGERD_SEED: of moments
 // and values.
 #include "client/blocking-client.h"
+#include "tests/testing/environment.h"
 #include "tests/testing/ledgerd-process.h"
 #include "tests/testing/registers.h"
 #include "tests/testing/scratch-folder.h"
@@ -31,15 +32,10 @@ namespace {
 
 constexpr unsigned CLIENTS = 4;
 constexpr unsigned RUNS = 8;
-constexpr unsigned KEYS = 12;             // Of each client.
-constexpr size_t REMEMBERED = 10;         // Acknowledged states that must still be there.
+constexpr unsigned KEYS = 12;              // Of each client.
+constexpr size_t REMEMBERED = 10;          // Acknowledged states that must still be there.
 constexpr unsigned LONGEST_LOAD_MS = 250;  // Before a kill.
 constexpr unsigned LONGEST_START_MS = 60;  // Before a kill amid a start.
-
-uint64_t fromEnvironment(const char* name, uint64_t otherwise) {
-  const char* text = getenv(name);
-  return text == nullptr ? otherwise : strtoull(text, nullptr, 10);
-}
 
 void pass(unsigned microseconds) {
   timespec duration = {time_t(microseconds / 1'000'000), long(microseconds % 1'000'000) * 1000};
@@ -140,9 +136,9 @@ private:
 
   const unsigned number;
   std::mt19937_64 random;
-  std::deque<RootHash> acknowledged;       // The last ones.
-  std::map<uint64_t, Written> registers;   // Of the last one.
-  std::map<uint64_t, Written> update;      // In flight.
+  std::deque<RootHash> acknowledged;      // The last ones.
+  std::map<uint64_t, Written> registers;  // Of the last one.
+  std::map<uint64_t, Written> update;     // In flight.
   std::string problem;
   unsigned done = 0;
 };
@@ -163,8 +159,8 @@ protected:
     return result;
   }
 
-  // A start that is killed before it can serve, or perhaps shortly after: by a timer, which outlives
-  // exec, and a signal that nobody handles.
+  // A start that is killed before it can serve, or perhaps shortly after: by a timer, which
+  // outlives exec, and a signal that nobody handles.
   void killAStart(unsigned microseconds) {
     auto how = options();
     how.inChild = [](const char* microseconds) {

@@ -47,8 +47,8 @@ private:
 kj::Maybe<std::vector<int>> findForest(const Workload& workload, const Ledger& ledger,
                                        const History& history);
 
-// Opens a ledger on `files`, compares it, has it take a Set, and opens it again. Empty: all is well;
-// else what is wrong. `history` may have no Set that is not in the workload.
+// Opens a ledger on `files`, compares it, has it take a Set, and opens it again. Empty: all is
+// well; else what is wrong.
 std::string judge(const Workload& workload, const FileBytes& files, const History& history);
 
 // Judges all that a crash may leave of a disk, each different outcome once. Thread: one at a time.

@@ -12,6 +12,13 @@
 
 namespace ledger::testing {
 
+// Sanitizers make a run several times as long: there, one step in so many is enough.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int STEP_STRIDE = 6;
+#else
+constexpr int STEP_STRIDE = 1;
+#endif
+
 class WorkloadRun final {
 public:
   // What the disk may do during the run; what follows from it is demanded.

@@ -35,7 +35,9 @@ public:
   Result<RootHash> apply(const Ledger& ledger, const RootHash& state) {
     std::vector<EncodedKey> keys(keyBytes.begin(), keyBytes.end());
     std::vector<Value> values;
-    for (auto& bytes : valueBytes) values.push_back(kj::StringPtr(bytes.c_str(), bytes.size()).asBytes());
+    for (auto& bytes : valueBytes) {
+      values.push_back(kj::StringPtr(bytes.c_str(), bytes.size()).asBytes());
+    }
     return ledger.set(state, kj::arrayPtr(keys.data(), keys.size()),
                       kj::arrayPtr(values.data(), values.size()), nullptr, Stop::never());
   }
@@ -70,7 +72,7 @@ void awaitIdle(const Ledger& ledger) {
 }
 
 Workload::Workload() {
-  // Three Sets fill a segment. Forks: 4 and 8 update the state before their parent's.
+  // Three Sets fill a segment, or fewer. Forks: 4 updates the state that 3 did, 8 that of 7.
   plan = {
       {INITIAL, {{0, 3000}, {1, 40}, {2, 5000}}},
       {0, {{3, 7000}, {1, 60}}},
@@ -173,7 +175,7 @@ std::string Workload::compareValues(const Ledger& ledger) const {
       auto found = contents[i].find(number);
       const std::string expected = found == contents[i].end() ? "" : found->second;
       if (kj::StringPtr(expected.c_str(), expected.size()).asBytes() != values[number]) {
-        return kj::str("register ", number, " of the state of Set ", i, " has another value").cStr();
+        return kj::str("register ", number, " of the state of Set ", i, " is another").cStr();
       }
     }
   }

@@ -33,7 +33,7 @@ void awaitIdle(const Ledger& ledger);
 
 struct PlannedSet {
   static constexpr int INITIAL = -1;
-  int parent;                           // The Set whose state it updates, or INITIAL.
+  int parent;                            // The Set whose state it updates, or INITIAL.
   std::map<uint64_t, size_t> registers;  // Number and length of the value; 0 unallocates it.
 };
 

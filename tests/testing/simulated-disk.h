@@ -50,7 +50,7 @@ public:
   void crashAt(int step);  // ALL_FROM_A_STEP, in addition.
 
   // A sync that does nothing, though the program believes it. Or a rename that is on disk at once
-  // and overtakes the changes of names before it, as if the last sync of the directory had not been.
+  // and overtakes the changes of names before it, as if the directory's last sync had not been.
   void lieAt(int step);
   // All syncs of a sort.
   enum class Sync { HONEST, DIRECTORY_LIES, FILES_LIE };
