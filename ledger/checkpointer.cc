@@ -5,9 +5,13 @@
 #include "ledger/checkpoint/reader.h"
 #include "ledger/checkpoint/writer-temporaries.h"
 #include "ledger/checkpoint/writer.h"
+#include "ledger/hash/default-hashes.h"
 #include "ledger/wal/segment.h"
 
 #include <kj/debug.h>
+
+#include <algorithm>
+#include <set>
 
 #include <sys/statvfs.h>
 
@@ -59,7 +63,10 @@ Checkpointer::Checkpointer(kj::Own<const kj::Directory> directoryParam, Start st
       thread([this]() { serve(); }) {
   KJ_REQUIRE(policy.distance > 0);
   auto lock = state.lockExclusive();
-  for (auto& trie : start.tries) lock->queue.push_back(kj::mv(trie));
+  for (auto& trie : start.tries) {
+    lock->forest.push_back(kj::atomicAddRef(*trie));
+    lock->queue.push_back(kj::mv(trie));
+  }
   lock->activeSegment = start.activeSegment;
   lock->next = start.activeSegment;
   auto checkpoints = listCheckpoints(*directory);
@@ -79,19 +86,27 @@ Checkpointer::~Checkpointer() noexcept(false) {
 
 // --- What the log tells ---
 
-void Checkpointer::published(kj::Own<const Trie> trie, uint64_t segment) const {
-  kj::Own<const Trie> oldest;  // Destroyed after the lock is given back.
+void Checkpointer::published(kj::Own<const Trie> trie, LogFollower::State novelty,
+                             uint64_t segment) const {
+  // Takes the trie in, and returns the one that it pushes out.
+  auto push = [this](std::deque<kj::Own<const Trie>>& tries, kj::Own<const Trie> trie) {
+    kj::Own<const Trie> oldest;
+    if (tries.size() == capacity) {
+      oldest = kj::mv(tries.front());
+      tries.pop_front();
+    }
+    tries.push_back(kj::mv(trie));
+    return oldest;
+  };
+  kj::Own<const Trie> evicted, oldest;  // Destroyed after the lock is given back.
   auto lock = state.lockExclusive();
   if (segment > lock->activeSegment) {
     lock->activeSegment = segment;
     if (lock->next <= segment - 1) begin(*lock, segment - 1);
   }
   lock->activeIsEmpty = false;
-  if (lock->queue.size() == capacity) {
-    oldest = kj::mv(lock->queue.front());
-    lock->queue.pop_front();
-  }
-  lock->queue.push_back(kj::mv(trie));
+  if (novelty == LogFollower::State::NEW) evicted = push(lock->forest, kj::atomicAddRef(*trie));
+  oldest = push(lock->queue, kj::mv(trie));
 }
 
 void Checkpointer::segmentFinished(uint64_t segment) const {
@@ -108,13 +123,32 @@ void Checkpointer::begin(State& state, uint64_t number) const {
     state.next = state.activeSegment;
     return;
   }
-  auto tries = kj::heapArrayBuilder<kj::Own<const Trie>>(state.queue.size());
-  for (auto& trie : state.queue) tries.add(kj::atomicAddRef(*trie));
+  const auto& content = queueLeadsToForest(state) ? state.queue : state.forest;
+  auto tries = kj::heapArrayBuilder<kj::Own<const Trie>>(content.size());
+  for (auto& trie : content) tries.add(kj::atomicAddRef(*trie));
   state.job = Job{number, tries.finish()};
   state.next = number + policy.distance;
   state.begun = now();
   state.status.running = number;
   state.status.doneBytes = state.status.totalBytes = 0;
+}
+
+// Whether a start from a checkpoint of the queue comes to the forest. It does not if repeated states
+// have pushed others out: the log may go on from those, and then flow-go does not start.
+bool Checkpointer::queueLeadsToForest(const State& state) const {
+  std::set<RootHash> known;
+  std::deque<RootHash> loaded;
+  auto load = [&](const RootHash& root) {
+    if (!known.insert(root).second) return;
+    loaded.push_back(root);
+    if (loaded.size() > capacity) loaded.pop_front();
+  };
+  load(hash::defaultHash(TRIE_HEIGHT));
+  for (auto& trie : state.queue) load(trie->rootHash());
+  return std::equal(loaded.begin(), loaded.end(), state.forest.begin(), state.forest.end(),
+                    [](const RootHash& root, const kj::Own<const Trie>& trie) {
+                      return root == trie->rootHash();
+                    });
 }
 
 // --- On demand ---

@@ -6,7 +6,8 @@
 // Checkpoint n holds the tries that a replay of the segments up to n would come to: the last ones
 // that were published when segment n was finished, one for each Set, states that were there already
 // included, at most as many as the forest holds. That is flow-go's compactor, its queue and its
-// cadence (ledger/complete/compactor.go), so that the files are the same.
+// cadence (ledger/complete/compactor.go), so that the files are the same. But where repeated states
+// have pushed out others that the forest still holds, a checkpoint holds the forest instead.
 //
 // What is new is not trusted before it was read back, and nothing old goes before that: not
 // checkpoints in excess of those to keep, nor the segments that they made superfluous.
@@ -61,7 +62,8 @@ public:
   // Gives up a checkpoint that is being written, and leaves nothing of it.
   ~Checkpointer() noexcept(false);
 
-  void published(kj::Own<const Trie> trie, uint64_t segment) const override;
+  void published(kj::Own<const Trie> trie, LogFollower::State novelty,
+                 uint64_t segment) const override;
   void segmentFinished(uint64_t segment) const override;
 
   // Writes a checkpoint of all that is published by now, after the one that is being written if
@@ -80,7 +82,8 @@ private:
     kj::Array<kj::Own<const Trie>> tries;
   };
   struct State {
-    std::deque<kj::Own<const Trie>> queue;  // Oldest first.
+    std::deque<kj::Own<const Trie>> queue;   // Oldest first.
+    std::deque<kj::Own<const Trie>> forest;  // What it holds, oldest first.
     uint64_t activeSegment;
     bool activeIsEmpty = true;
     uint64_t next;           // The first segment whose end asks for a checkpoint.
@@ -100,6 +103,7 @@ private:
 
   static bool isBusy(const State& state) { return state.isRunning || state.job != nullptr; }
   void begin(State& state, uint64_t number) const;
+  bool queueLeadsToForest(const State& state) const;
   // What a checkpointNow() is to do: wait for the checkpoint of this number, which is begun; or
   // finish a segment for it; or answer.
   struct Begun {

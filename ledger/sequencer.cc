@@ -94,8 +94,9 @@ kj::Maybe<Error> Sequencer::takeTurn(Place place, Then&& then) const {
 
 kj::Maybe<Error> Sequencer::publish(Place place, kj::Own<const Trie> trie) const {
   return takeTurn(place, [&](uint64_t segment) {
-    forest.add(kj::atomicAddRef(*trie));
-    follower.published(kj::mv(trie), segment);
+    const bool added = forest.add(kj::atomicAddRef(*trie));
+    follower.published(kj::mv(trie),
+                       added ? LogFollower::State::NEW : LogFollower::State::WAS_THERE, segment);
   });
 }
 

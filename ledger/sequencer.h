@@ -29,9 +29,9 @@ namespace ledger {
 // Thread: called by one thread at a time, whichever it is. Must not throw, and not wait for a Set.
 class LogFollower {
 public:
-  // The trie of a Set, also of one that led to a state which was there already. Its record is in
-  // `segment`.
-  virtual void published(kj::Own<const Trie> trie, uint64_t segment) const = 0;
+  // The trie of a Set, and what the forest made of it. Its record is in `segment`.
+  enum class State { NEW, WAS_THERE };
+  virtual void published(kj::Own<const Trie> trie, State state, uint64_t segment) const = 0;
 
   // All that was published is in segments up to this one, and nothing else ever will be in them.
   virtual void segmentFinished(uint64_t segment) const = 0;
