@@ -48,6 +48,7 @@ protected:
     ledger = nullptr;
     LedgerOptions options{.reporter = warnings};
     options.forestCapacity = capacity;
+    options.walSync = walSync;
     options.walSegmentSize = 4 * 32768;
     ledger =
         Ledger::open(testing::newFaultyDirectory(directory->clone(), faults), "test",
@@ -87,6 +88,7 @@ protected:
 
   kj::Own<const kj::Directory> directory = kj::newInMemoryDirectory(kj::nullClock());
   testing::Faults faults;
+  SyncPolicy walSync;
   kj::Own<Ledger> ledger;
   Warnings warnings;
 };
@@ -354,6 +356,81 @@ TEST_F(LedgerTest, DamageInTheMiddleRefusesToStartAndNamesThePlace) {
   } else {
     FAIL() << "started on a damaged log";
   }
+}
+
+// --- When records are on disk ---
+
+TEST_F(LedgerTest, WithSyncAlwaysEachAnswerComesAfterASync) {
+  open();
+  auto state = ledger->initialState();
+  for (int i = 0; i < 5; ++i) {
+    const int before = faults.datasyncCount;
+    state = mustSet(state, "a", kj::str(i));
+    EXPECT_GT(faults.datasyncCount, before);
+  }
+}
+
+TEST_F(LedgerTest, WithoutSyncsTheCleanEndSyncsAll) {
+  walSync.mode = SyncPolicy::Mode::NEVER;
+  open();
+  auto state = ledger->initialState();
+  for (int i = 0; i < 5; ++i) state = mustSet(state, "a", kj::str(i));
+  EXPECT_EQ(faults.datasyncCount, 0);
+  ledger = nullptr;
+  EXPECT_GT(faults.datasyncCount, 0);
+  open();
+  EXPECT_TRUE(ledger->hasState(state));
+}
+
+// The sync comes without another Set, and not before its time.
+TEST_F(LedgerTest, WithAnIntervalTheSyncComesByItself) {
+  walSync = {SyncPolicy::Mode::INTERVAL, 1 * kj::MILLISECONDS};
+  open();
+  mustSet(ledger->initialState(), "a", "1");
+  while (faults.datasyncCount == 0) sched_yield();
+  walSync.interval = 1 * kj::HOURS;
+  open();
+  const int before = faults.datasyncCount;
+  mustSet(ledger->initialState(), "a", "2");
+  EXPECT_EQ(faults.datasyncCount, before);
+}
+
+TEST_F(LedgerTest, ALateSyncThatFailsEndsSets) {
+  walSync = {SyncPolicy::Mode::INTERVAL, 1 * kj::MILLISECONDS};
+  open();
+  faults.datasyncs = 0;
+  auto state = mustSet(ledger->initialState(), "a", "1");
+  while (ledger->stats().log.state == LogHealth::State::GOOD) sched_yield();
+  EXPECT_EQ(ledger->stats().log.state, LogHealth::State::FAILED);
+  auto refused = set(state, "a", "2");
+  ASSERT_TRUE(refused.is<Error>());
+  EXPECT_EQ(refused.get<Error>().reason, Reason::WRITE_FAILED);
+  EXPECT_EQ(get(state, "a"), "1");
+}
+
+// --- What an operator sees of it ---
+
+TEST_F(LedgerTest, TheLogsHealthIsTold) {
+  open();
+  EXPECT_EQ(ledger->stats().log.state, LogHealth::State::GOOD);
+  faults.writes = 0;
+  EXPECT_TRUE(set(ledger->initialState(), "a", "1").is<Error>());
+  EXPECT_TRUE(set(ledger->initialState(), "a", "1").is<Error>());
+  EXPECT_EQ(ledger->stats().log.state, LogHealth::State::REFUSED);
+  EXPECT_GT(ledger->stats().log.reason.size(), 0u);
+  EXPECT_EQ(warnings.take().size(), 1u) << "said once";
+  faults.writes = testing::Faults::NEVER;
+  auto state = mustSet(ledger->initialState(), "a", "1");
+  EXPECT_EQ(ledger->stats().log.state, LogHealth::State::GOOD);
+  faults.datasyncs = 0;
+  EXPECT_TRUE(set(state, "a", "2").is<Error>());
+  EXPECT_EQ(ledger->stats().log.state, LogHealth::State::FAILED);
+  faults.datasyncs = testing::Faults::NEVER;
+  EXPECT_TRUE(set(state, "a", "2").is<Error>()) << "only a restart helps";
+  EXPECT_EQ(get(state, "a"), "1");
+  open();
+  EXPECT_EQ(ledger->stats().log.state, LogHealth::State::GOOD);
+  EXPECT_TRUE(ledger->hasState(state));
 }
 
 }  // namespace

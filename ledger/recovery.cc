@@ -276,6 +276,10 @@ Recovered recover(const kj::Directory& directory, kj::StringPtr directoryName,
              "the forest's capacity must be 1 to 65,535", options.forestCapacity);
   auto lock = DirectoryLock::acquire(directory, directoryName);
   if (lock.is<Error>()) refuse(kj::mv(lock.get<Error>().message));
+  // What a process before this one left, if it was killed or a sync of its failed, may be in the page
+  // cache only. All that follows relies on it.
+  directory.sync();
+  syncWalEnd(directory);
   auto store = kj::atomicRefcounted<Store>(*budget);
   Recovery recovery(directory, directoryName, *store, options);
   auto forest = recovery.buildForest();

@@ -36,6 +36,13 @@ TEST(Options, HaveTheDocumentedDefaults) {
   EXPECT_EQ(options.socketMode, 0660u);
   EXPECT_EQ(options.forestCapacity, 500u);
   EXPECT_EQ(options.walSegmentSize, 32u << 20);
+  EXPECT_EQ(options.walSync.mode, SyncPolicy::Mode::ALWAYS);
+  EXPECT_EQ(options.damage, LedgerOptions::Damage::REFUSE);
+  EXPECT_EQ(options.checkpointDistance, 100u);
+  EXPECT_EQ(options.checkpointsToKeep, 3u);
+  EXPECT_GE(options.checkpointThreads, 1u);
+  EXPECT_EQ(options.superfluousSegments, CheckpointPolicy::Superfluous::KEEP);
+  EXPECT_EQ(options.diskReserve, 1u << 30);
   EXPECT_EQ(options.maxRequestSize, 1u << 30);
   EXPECT_EQ(options.maxResponseSize, 1u << 30);
   EXPECT_EQ(options.arenaSize, 1u << 30);
@@ -72,6 +79,13 @@ TEST(Options, EveryFlagRefusesWhatIsOutOfItsRange) {
   } cases[] = {
       {"--mtrie-cache-size", {"0", "65536", "-1", "x", "", "1x", "1.5"}, {"1", "65535"}},
       {"--wal-segment-size", {"0", "16384", "65537", "100000", "2GiB"}, {"32768", "64KiB", "1GiB"}},
+      {"--wal-sync",
+       {"", "never", "interval", "interval:", "interval:0", "interval:60001", "interval:1s"},
+       {"always", "none", "interval:1", "interval:60000"}},
+      {"--checkpoint-distance", {"0", "-1", "x", "1000000001"}, {"1", "100"}},
+      {"--checkpoints-to-keep", {"-1", "x"}, {"0", "3"}},
+      {"--checkpoint-threads", {"0", "17"}, {"1", "16"}},
+      {"--disk-reserve", {"-1", "x"}, {"0", "1GiB"}},
       {"--max-request-size", {"0", "1023", "65GiB", "1TB", "99999999999999999999"}, {"1KiB"}},
       {"--max-response-size", {"0", "1023", "65GiB"}, {"1073741824", "64G"}},
       {"--arena-size", {"0", "65535"}, {"65536", "2GiB"}},
@@ -100,6 +114,16 @@ TEST(Options, EveryFlagRefusesWhatIsOutOfItsRange) {
       accepted({"--triedir=/t", text.c_str()});
     }
   }
+}
+
+TEST(Options, OfDurability) {
+  auto options = accepted({"--triedir", "/t", "--wal-sync", "interval:250", "--recover",
+                           "--wal-retention", "--checkpoint-distance", "20"});
+  EXPECT_EQ(options.walSync.mode, SyncPolicy::Mode::INTERVAL);
+  EXPECT_EQ(options.walSync.interval, 250 * kj::MILLISECONDS);
+  EXPECT_EQ(options.damage, LedgerOptions::Damage::SET_ASIDE);
+  EXPECT_EQ(options.superfluousSegments, CheckpointPolicy::Superfluous::REMOVE);
+  EXPECT_EQ(options.checkpointDistance, 20u);
 }
 
 TEST(Options, AReadyDescriptorMustBeOpen) {

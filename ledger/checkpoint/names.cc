@@ -19,6 +19,21 @@ kj::String padded(uint64_t number, size_t digits) {
   return kj::str(kj::repeat('0', digits - text.size()), text);
 }
 
+// The number of a checkpoint's name; null: not spelt as checkpointName() spells it.
+kj::Maybe<uint64_t> parseNumbered(kj::StringPtr name) {
+  if (!name.startsWith(PREFIX)) return nullptr;
+  auto digits = name.slice(PREFIX.size());
+  // Up to 18 digits, so that nothing overflows here or in what is counted from it.
+  if (digits.size() < 8 || digits.size() > 18) return nullptr;
+  if (!std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; })) {
+    return nullptr;
+  }
+  uint64_t number = 0;
+  for (char c : digits) number = number * 10 + static_cast<uint64_t>(c - '0');
+  if (checkpointName(number) != name) return nullptr;
+  return number;
+}
+
 }  // namespace
 
 kj::String checkpointName(uint64_t number) {
@@ -30,19 +45,14 @@ kj::String checkpointPartName(kj::StringPtr name, unsigned part) {
   return kj::str(name, ".", padded(part, 3));
 }
 
+bool isCheckpointName(kj::StringPtr name) {
+  return name == ROOT_CHECKPOINT_NAME || parseNumbered(name) != nullptr;
+}
+
 kj::Array<uint64_t> listCheckpoints(const kj::ReadableDirectory& directory) {
   kj::Vector<uint64_t> numbers;
   for (auto& name : directory.listNames()) {
-    if (!name.startsWith(PREFIX)) continue;
-    auto digits = name.slice(PREFIX.size());
-    // Up to 18 digits, so that nothing overflows here or in what is counted from it.
-    if (digits.size() < 8 || digits.size() > 18) continue;
-    if (!std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; })) {
-      continue;
-    }
-    uint64_t number = 0;
-    for (char c : digits) number = number * 10 + static_cast<uint64_t>(c - '0');
-    if (checkpointName(number) == name) numbers.add(number);
+    KJ_IF_MAYBE (number, parseNumbered(name)) numbers.add(*number);
   }
   std::sort(numbers.begin(), numbers.end());
   return numbers.releaseAsArray();

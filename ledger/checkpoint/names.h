@@ -17,6 +17,10 @@ kj::String checkpointName(uint64_t number);
 // `name` with ".000" to ".016".
 kj::String checkpointPartName(kj::StringPtr name, unsigned part);
 
+// Whether a ledger looks for a checkpoint of this name: checkpointName()'s spelling of a number, or
+// ROOT_CHECKPOINT_NAME.
+bool isCheckpointName(kj::StringPtr name);
+
 // The numbers of the checkpoints whose header file is there, ascending. root.checkpoint is not one
 // of them, nor is a number that is spelt in another way ("checkpoint.7"): flow-go lists that one
 // but cannot open it.

@@ -110,10 +110,14 @@ void PartStream::finish(uint32_t expected) {
              left());
   uint32_t stored = readU32(readExactly(file, fileName, bodyEnd, CHECKPOINT_CRC_SIZE));
   onRead(CHECKPOINT_CRC_SIZE);
-  KJ_REQUIRE(crc == stored, "a checkpoint file does not have its checksum: it is damaged", fileName,
-             kj::hex(stored), kj::hex(crc));
-  KJ_REQUIRE(crc == expected, "a checkpoint file is not the one that the header lists", fileName,
-             kj::hex(expected), kj::hex(crc));
+  if (crc != stored || crc != expected) {
+    kj::StringPtr name = fileName;
+    auto found = kj::hex(stored), listed = kj::hex(expected), computed = kj::hex(crc);
+    KJ_REQUIRE(crc == stored, "a checkpoint file does not have its checksum: it is damaged", name,
+               found, computed);
+    KJ_FAIL_REQUIRE("a checkpoint file is not the one that the header lists", name, listed,
+                    computed);
+  }
 }
 
 }  // namespace ledger

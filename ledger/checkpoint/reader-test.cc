@@ -426,6 +426,18 @@ TEST(CheckpointNames, ListsHeadersByNumber) {
   EXPECT_TRUE(hasRootCheckpoint(*directory));
 }
 
+// A name that no ledger looks for, given to a checkpoint that is meant to be found.
+TEST(CheckpointReader, KnowsTheNamesThatLedgersLookFor) {
+  for (auto name : {"root.checkpoint", "checkpoint.00000000", "checkpoint.123456789"}) {
+    EXPECT_TRUE(isCheckpointName(name)) << name;
+  }
+  for (auto name : {"", "checkpoint", "checkpoint.", "checkpoint.7", "checkpoint.000000007",
+                    "checkpoint.0000000x", "checkpoint.00000007.000", "root.checkpoint.000",
+                    "xcheckpoint.00000007", "checkpoint.99999999999999999999"}) {
+    EXPECT_FALSE(isCheckpointName(name)) << name;
+  }
+}
+
 // An execution node links its root checkpoint into the ledger's directory.
 TEST(CheckpointReader, FollowsSymbolicLinks) {
   char path[] = "/tmp/ledger-checkpoint-XXXXXX";

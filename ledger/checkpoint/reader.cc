@@ -2,9 +2,9 @@
 #include "ledger/checkpoint/reader.h"
 
 #include "ledger/checkpoint/format.h"
+#include "ledger/checkpoint/layout.h"
 #include "ledger/checkpoint/part-stream.h"
 #include "ledger/checkpoint/payload.h"
-#include "ledger/wal/crc32c.h"
 
 #include <kj/debug.h>
 #include <kj/encoding.h>
@@ -18,16 +18,6 @@
 
 namespace ledger {
 namespace {
-
-struct Part {
-  kj::String name;
-  kj::Own<const kj::ReadableFile> file;
-  uint64_t size = 0;
-  uint32_t crc = 0;    // As the header lists it.
-  uint64_t nodes = 0;  // As the footer says; checked against the size.
-  // Subtrie parts: the nodes that the top part may refer to, ascending.
-  kj::Vector<uint64_t> subtrieRoots;
-};
 
 struct NodeHead {
   uint64_t offset;  // Of the node, for messages.
@@ -44,117 +34,27 @@ uint8_t shortHeight(unsigned height) {
 
 class CheckpointReading {
 public:
-  CheckpointReading(const kj::ReadableDirectory& directory, kj::StringPtr name,
-                    CheckpointSink& sink, CheckpointReadOptions options)
-      : directory(directory), name(name), sink(sink), options(kj::mv(options)) {}
+  CheckpointReading(const CheckpointLayout& checkpoint, CheckpointSink& sink,
+                    CheckpointReadOptions options)
+      : checkpoint(checkpoint),
+        parts(checkpoint.parts),
+        total(checkpoint.bytes()),
+        sink(sink),
+        options(kj::mv(options)),
+        done(checkpoint.headerBytes) {}
 
   void run() {
     KJ_REQUIRE(options.threads >= 1 && options.threads <= CHECKPOINT_SUBTRIES, options.threads);
-    readHeader();
-    openParts();
-    readFooters();
     std::array<uint64_t, CHECKPOINT_PARTS> counts;
     for (unsigned i = 0; i < CHECKPOINT_PARTS; ++i) counts[i] = parts[i].nodes;
-    sink.begin(kj::arrayPtr(counts.data(), counts.size()), tries);
+    sink.begin(kj::arrayPtr(counts.data(), counts.size()), checkpoint.tries);
     readSubtriesSideBySide();
     readTop();
     options.progress(done, total);
   }
 
 private:
-  // --- Before any node ---
-
-  kj::Own<const kj::ReadableFile> open(kj::StringPtr fileName) {
-    KJ_IF_MAYBE (file, directory.tryOpenFile(kj::Path(fileName))) {
-      return kj::mv(*file);
-    }
-    KJ_FAIL_REQUIRE("a checkpoint file is missing", fileName);
-  }
-
-  void readHeader() {
-    auto file = open(name);
-    uint64_t size = file->stat().size;
-    auto prefix = readExactly(*file, name, 0, CHECKPOINT_PREFIX_SIZE);
-    uint16_t magic = readU16(prefix.slice(0, 2));
-    uint16_t version = readU16(prefix.slice(2, 4));
-    KJ_REQUIRE(magic == CHECKPOINT_HEADER_MAGIC, "wrong magic bytes: not a checkpoint's header",
-               name, kj::hex(CHECKPOINT_HEADER_MAGIC), kj::hex(magic));
-    if (version >= 1 && version <= 5) {
-      KJ_FAIL_REQUIRE(
-          "a checkpoint of this version is not supported, version 6 is; convert it with flow-go's "
-          "tools",
-          name, version);
-    }
-    KJ_REQUIRE(version == CHECKPOINT_VERSION, "wrong version of a checkpoint's header", name,
-               CHECKPOINT_VERSION, version);
-    KJ_REQUIRE(size == CHECKPOINT_HEADER_SIZE, "a checkpoint's header has the wrong length", name,
-               CHECKPOINT_HEADER_SIZE, size);
-
-    auto bytes = readExactly(*file, name, 0, CHECKPOINT_HEADER_SIZE);
-    size_t body = CHECKPOINT_HEADER_SIZE - CHECKPOINT_CRC_SIZE;
-    uint32_t stored = readU32(bytes.slice(body, bytes.size()));
-    uint32_t actual = crc32c(bytes.slice(0, body));
-    KJ_REQUIRE(stored == actual, "invalid checksum in checkpoint header", name, kj::hex(stored),
-               kj::hex(actual));
-    uint16_t subtries = readU16(bytes.slice(4, 6));
-    KJ_REQUIRE(subtries == CHECKPOINT_SUBTRIES, "wrong number of subtries in checkpoint header",
-               name, CHECKPOINT_SUBTRIES, subtries);
-    for (unsigned i = 0; i < CHECKPOINT_PARTS; ++i) {
-      parts[i].crc = readU32(bytes.slice(6 + 4 * i, 10 + 4 * i));
-    }
-    total = done = size;
-  }
-
-  void openParts() {
-    for (unsigned i = 0; i < CHECKPOINT_PARTS; ++i) {
-      parts[i].name = checkpointPartName(name, i);
-      parts[i].file = open(parts[i].name);
-      parts[i].size = parts[i].file->stat().size;
-      total += parts[i].size;
-    }
-  }
-
-  // Counts come before the checksums are known, so they are held to the files' sizes.
-  void readFooters() {
-    for (unsigned i = 0; i < CHECKPOINT_SUBTRIES; ++i) {
-      auto& part = parts[i];
-      auto footer = readFooter(part, CHECKPOINT_PREFIX_SIZE, CHECKPOINT_SUBTRIE_FOOTER);
-      part.nodes = readU64(footer.slice(0, 8));
-      requireRoom(part, part.nodes, CHECKPOINT_INTERIOR_SIZE,
-                  part.size - CHECKPOINT_PREFIX_SIZE - CHECKPOINT_SUBTRIE_FOOTER, "nodes");
-    }
-    auto& top = parts[CHECKPOINT_TOP_PART];
-    auto footer = readFooter(top, CHECKPOINT_TOP_PREFIX, CHECKPOINT_TOP_FOOTER);
-    top.nodes = readU64(footer.slice(0, 8));
-    tries = readU16(footer.slice(8, 10));
-    uint64_t body = top.size - CHECKPOINT_TOP_PREFIX - CHECKPOINT_TOP_FOOTER;
-    requireRoom(top, tries, CHECKPOINT_TRIE_SIZE, body, "tries");
-    requireRoom(top, top.nodes, CHECKPOINT_INTERIOR_SIZE, body - tries * CHECKPOINT_TRIE_SIZE,
-                "nodes");
-    KJ_REQUIRE(tries > 0, "a checkpoint without tries", top.name);
-  }
-
-  kj::Array<kj::byte> readFooter(const Part& part, uint64_t prefixSize, uint64_t footerSize) {
-    KJ_REQUIRE(part.size >= prefixSize + footerSize, "a checkpoint file is too short", part.name,
-               prefixSize + footerSize, part.size);
-    auto footer = readExactly(*part.file, part.name, part.size - footerSize, footerSize);
-    uint32_t crc = readU32(footer.slice(footerSize - CHECKPOINT_CRC_SIZE, footerSize));
-    KJ_REQUIRE(crc == part.crc,
-               "a checkpoint file does not end with the checksum that the header "
-               "lists",
-               part.name, part.size - CHECKPOINT_CRC_SIZE, kj::hex(part.crc), kj::hex(crc));
-    return footer;
-  }
-
-  static void requireRoom(const Part& part, uint64_t count, uint64_t eachAtLeast, uint64_t room,
-                          kj::StringPtr what) {
-    KJ_REQUIRE(count <= room / eachAtLeast, "a checkpoint file is too short for what its end says",
-               part.name, part.size, what, count);
-  }
-
-  // --- Nodes ---
-
-  PartStream stream(const Part& part, bool onCallersThread) {
+  PartStream stream(const CheckpointPart& part, bool onCallersThread) {
     return PartStream(*part.file, part.name, part.size, [this, onCallersThread](uint64_t bytes) {
       done.fetch_add(bytes, std::memory_order_relaxed);
       KJ_REQUIRE(!failed.load(std::memory_order_relaxed), "another part could not be read");
@@ -211,7 +111,7 @@ private:
     for (uint64_t index = 1; index <= part.nodes; ++index) {
       auto head = takeHead(in, 0, CHECKPOINT_SUBTRIE_HEIGHT);
       heights[index - 1] = shortHeight(head.height);
-      if (head.height == CHECKPOINT_SUBTRIE_HEIGHT) part.subtrieRoots.add(index);
+      if (head.height == CHECKPOINT_SUBTRIE_HEIGHT) subtrieRoots[number].add(index);
       if (head.type == CheckpointNodeType::LEAF) {
         readLeaf(in, number, index, head);
         continue;
@@ -309,7 +209,7 @@ private:
         auto part = static_cast<unsigned>(std::lower_bound(before.begin(), before.end(), at) -
                                           before.begin() - 1);
         uint64_t local = at - before[part];
-        auto& roots = parts[part].subtrieRoots;
+        auto& roots = subtrieRoots[part];
         KJ_REQUIRE(head.height == CHECKPOINT_SUBTRIE_HEIGHT + 1 &&
                        std::binary_search(roots.begin(), roots.end(), local),
                    "a child does not stand one level below its parent", in.name(), head.offset,
@@ -320,9 +220,10 @@ private:
       auto right = child(8);
       sink.interior(CHECKPOINT_TOP_PART, index, head.height, head.hash, left, right);
     }
-    for (uint64_t i = 0; i < tries; ++i) readTrie(in, subtrieNodes, heights, hashes);
+    for (uint64_t i = 0; i < checkpoint.tries; ++i) readTrie(in, subtrieNodes, heights, hashes);
 
-    KJ_REQUIRE(in.takeU64("count of nodes") == top.nodes && in.takeU16("count of tries") == tries,
+    KJ_REQUIRE(in.takeU64("count of nodes") == top.nodes &&
+                   in.takeU16("count of tries") == checkpoint.tries,
                "the tries of a checkpoint file end before its end", in.name(), in.offset());
     in.finish(top.crc);
   }
@@ -330,10 +231,8 @@ private:
   void readTrie(PartStream& in, uint64_t subtrieNodes, kj::ArrayPtr<const uint8_t> heights,
                 kj::ArrayPtr<const Hash> hashes) {
     uint64_t offset = in.offset();
-    uint64_t root = in.takeU64("root of a trie");
-    uint64_t registerCount = in.takeU64("count of registers");
-    uint64_t registerSize = in.takeU64("size of registers");
-    auto rootHash = RootHash::copyOf(in.take(RootHash::SIZE, "root hash"));
+    auto [root, registerCount, registerSize, rootHash] =
+        TrieRecord::decode(in.take(CHECKPOINT_TRIE_SIZE, "trie"));
     ChildRef node;
     Hash expected;
     if (root == 0) {
@@ -352,17 +251,17 @@ private:
     sink.trie(node, registerCount, registerSize, rootHash);
   }
 
-  const kj::ReadableDirectory& directory;
-  const kj::StringPtr name;
+  const CheckpointLayout& checkpoint;
+  const std::array<CheckpointPart, CHECKPOINT_PARTS>& parts;  // Of `checkpoint`.
+  const uint64_t total;                                       // Bytes of all files.
   CheckpointSink& sink;
   CheckpointReadOptions options;  // progress: the caller's thread only.
 
-  // Each entry is one thread's while subtries are read; the rest does not change then.
-  std::array<Part, CHECKPOINT_PARTS> parts;
-  uint64_t tries = 0;
-  uint64_t total = 0;  // Bytes of all files.
+  // The nodes of each subtrie part that the top part may refer to, ascending. Each entry is one
+  // thread's while subtries are read.
+  std::array<kj::Vector<uint64_t>, CHECKPOINT_SUBTRIES> subtrieRoots;
 
-  std::atomic<uint64_t> done = 0;    // Bytes.
+  std::atomic<uint64_t> done;        // Bytes.
   std::atomic<bool> failed = false;  // Others need not go on. Only a hint: relaxed.
   kj::MutexGuarded<kj::Maybe<kj::Exception>> failure;
 };
@@ -371,7 +270,8 @@ private:
 
 void readCheckpoint(const kj::ReadableDirectory& directory, kj::StringPtr name,
                     CheckpointSink& sink, CheckpointReadOptions options) {
-  CheckpointReading(directory, name, sink, kj::mv(options)).run();
+  auto checkpoint = openCheckpoint(directory, name);
+  CheckpointReading(checkpoint, sink, kj::mv(options)).run();
 }
 
 }  // namespace ledger

@@ -17,12 +17,12 @@ namespace {
 
 using testing::asDirectory;
 using testing::CheckpointParts;
-using testing::CrashingDisk;
 using testing::FileBytes;
 using testing::filesOf;
+using testing::SimulatedDisk;
 
 constexpr kj::StringPtr NAME = "checkpoint.00000007"_kj;
-using Fault = CrashingDisk::Fault;
+using Fault = SimulatedDisk::Fault;
 constexpr Fault FAULTS[] = {Fault::ONE_STEP, Fault::ONE_STEP_LATE, Fault::ALL_FROM_A_STEP};
 
 // The empty trie makes 18 files of a few bytes: each is one creation, some writes, a sync, a
@@ -39,7 +39,7 @@ protected:
     before["00000003"] = "log";
     before["writing-notes-1"] = "not ours";
     after.insert(before.begin(), before.end());
-    CrashingDisk disk(before);
+    SimulatedDisk disk(before);
     KJ_ASSERT(write(disk).is<WrittenCheckpoint>());
     KJ_ASSERT(disk.now() == after);
     steps = disk.stepsTaken();
@@ -47,19 +47,19 @@ protected:
 
   ~Faults() noexcept override {}
 
-  Result<WrittenCheckpoint> write(CrashingDisk& disk, const Stop& stop = Stop::never()) {
+  Result<WrittenCheckpoint> write(SimulatedDisk& disk, const Stop& stop = Stop::never()) {
     CheckpointWriteOptions options{.threads = 1, .stop = stop};
     return writeCheckpoint(*disk.directory(), NAME, kj::arrayPtr(&trie, 1), kj::mv(options));
   }
 
-  kj::Maybe<kj::Exception> tryWrite(CrashingDisk& disk) {
+  kj::Maybe<kj::Exception> tryWrite(SimulatedDisk& disk) {
     return kj::runCatchingExceptions([&]() { write(disk); });
   }
 
   // A header means 17 good parts; without one, what is left can be cleared up, and nothing else
   // goes with it.
   bool isSafe(const FileBytes& left) {
-    CrashingDisk disk(left);
+    SimulatedDisk disk(left);
     removeInterruptedCheckpoints(*disk.directory());
     return disk.now() == (left.count(NAME.cStr()) > 0 ? after : before);
   }
@@ -76,7 +76,7 @@ TEST_F(Faults, OneFaultLeavesNothing) {
   for (auto fault : {Fault::ONE_STEP, Fault::ONE_STEP_LATE}) {
     for (int step = 0; step < steps; ++step) {
       SCOPED_TRACE(step);
-      CrashingDisk disk(before);
+      SimulatedDisk disk(before);
       disk.failAt(step, fault);
       auto failure = tryWrite(disk);
       ASSERT_TRUE(failure != nullptr);
@@ -85,7 +85,7 @@ TEST_F(Faults, OneFaultLeavesNothing) {
         EXPECT_TRUE(fault == Fault::ONE_STEP_LATE && disk.now().size() == before.size() + 1);
         EXPECT_TRUE(isSafe(disk.now()));
       }
-      disk.failAt(CrashingDisk::NEVER, fault);
+      disk.failAt(SimulatedDisk::NEVER, fault);
       removeInterruptedCheckpoints(*disk.directory());
       EXPECT_TRUE(tryWrite(disk) == nullptr);
       EXPECT_TRUE(disk.now() == after);
@@ -96,7 +96,7 @@ TEST_F(Faults, OneFaultLeavesNothing) {
 TEST_F(Faults, ADiskThatDiesIsNamedInTheError) {
   for (int step = 0; step < steps; ++step) {
     SCOPED_TRACE(step);
-    CrashingDisk disk(before);
+    SimulatedDisk disk(before);
     disk.failAt(step, Fault::ALL_FROM_A_STEP);
     auto failure = tryWrite(disk);
     KJ_IF_MAYBE (exception, failure) {
@@ -117,7 +117,7 @@ TEST_F(Faults, ACrashAtAnyStepLeavesNoHeaderWithoutItsParts) {
   size_t cases = 0;
   for (int step = 0; step <= steps; ++step) {
     SCOPED_TRACE(step);
-    CrashingDisk disk(before);
+    SimulatedDisk disk(before);
     disk.crashAt(step);
     tryWrite(disk);
     for (auto& left : disk.afterCrash()) {
@@ -137,7 +137,7 @@ TEST_F(Faults, ACrashAfterAFaultLeavesNoHeaderWithoutItsParts) {
       int failing = steps - fromEnd;
       for (int crash = failing + 1;; ++crash) {
         SCOPED_TRACE(::testing::Message() << failing << ", " << crash);
-        CrashingDisk disk(before);
+        SimulatedDisk disk(before);
         disk.failAt(failing, fault);
         disk.crashAt(crash);
         tryWrite(disk);
@@ -150,10 +150,10 @@ TEST_F(Faults, ACrashAfterAFaultLeavesNoHeaderWithoutItsParts) {
 
 // The tests above can fail: where syncs do nothing some crash leaves a header without its parts.
 TEST_F(Faults, SyncsThatDoNothingAreNoticed) {
-  for (auto lie : {CrashingDisk::Sync::DIRECTORY_LIES, CrashingDisk::Sync::FILES_LIE}) {
+  for (auto lie : {SimulatedDisk::Sync::DIRECTORY_LIES, SimulatedDisk::Sync::FILES_LIE}) {
     bool noticed = false;
     for (int step = 0; step <= steps && !noticed; ++step) {
-      CrashingDisk disk(before);
+      SimulatedDisk disk(before);
       disk.lieAbout(lie);
       disk.crashAt(step);
       tryWrite(disk);
@@ -178,7 +178,7 @@ TEST_F(Faults, AStopLeavesNothing) {
   int look = 0;
   for (;; ++look) {
     SCOPED_TRACE(look);
-    CrashingDisk disk(before);
+    SimulatedDisk disk(before);
     StopAtLook stop(look);
     auto result = write(disk, stop);
     if (result.is<WrittenCheckpoint>()) {
@@ -192,7 +192,7 @@ TEST_F(Faults, AStopLeavesNothing) {
 }
 
 TEST_F(Faults, AnExceptionFromTheCallersProgressLeavesNothing) {
-  CrashingDisk disk(before);
+  SimulatedDisk disk(before);
   CheckpointWriteOptions options;
   options.progress = [](uint64_t done, uint64_t) { KJ_REQUIRE(done < 300, "no room left"); };
   auto failure = kj::runCatchingExceptions(
@@ -209,7 +209,7 @@ TEST_F(Faults, AnExceptionFromTheCallersProgressLeavesNothing) {
 // With several threads a fault in one ends the others, whoever it was.
 TEST_F(Faults, AFaultOnAnotherThreadLeavesNothing) {
   for (int step = 0; step < 16 * 3; ++step) {
-    CrashingDisk disk(before);
+    SimulatedDisk disk(before);
     disk.failAt(step, Fault::ONE_STEP);
     CheckpointWriteOptions options;
     options.threads = 4;
@@ -223,7 +223,7 @@ TEST_F(Faults, AFaultOnAnotherThreadLeavesNothing) {
 // --- What a killed process leaves ---
 
 FileBytes leftBy(const FileBytes& files, std::vector<std::string>* removed = nullptr) {
-  CrashingDisk disk(files);
+  SimulatedDisk disk(files);
   for (auto& name : removeInterruptedCheckpoints(*disk.directory())) {
     if (removed != nullptr) removed->push_back(name.cStr());
   }

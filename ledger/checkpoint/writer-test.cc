@@ -28,11 +28,11 @@ namespace {
 
 using testing::asDirectory;
 using testing::CheckpointParts;
-using testing::CrashingDisk;
 using testing::FileBytes;
 using testing::filesOf;
 using testing::fromHex;
 using testing::simpleCheckpoint;
+using testing::SimulatedDisk;
 
 constexpr kj::StringPtr NAME = "checkpoint.00000007"_kj;
 
@@ -78,7 +78,7 @@ Write lettered(uint8_t first, char key, char value) {
 
 FileBytes write(kj::ArrayPtr<const kj::Own<const Trie>> tries,
                 CheckpointWriteOptions options = {}) {
-  CrashingDisk disk;
+  SimulatedDisk disk;
   auto result = writeCheckpoint(*disk.directory(), NAME, tries, kj::mv(options));
   KJ_REQUIRE(result.is<WrittenCheckpoint>());
   auto files = disk.now();
@@ -268,7 +268,7 @@ TEST(CheckpointWriter, TakesOneTrieToAsManyAsTheFormatCounts) {
   auto empty = Trie::empty(kj::atomicAddRef(*store));
   kj::Vector<kj::Own<const Trie>> tries;
   for (uint64_t i = 0; i <= CHECKPOINT_MAX_TRIES; ++i) tries.add(kj::atomicAddRef(*empty));
-  CrashingDisk disk;
+  SimulatedDisk disk;
   for (auto count : {uint64_t(0), CHECKPOINT_MAX_TRIES + 1}) {
     auto result = writeCheckpoint(*disk.directory(), NAME, tries.slice(0, count));
     ASSERT_TRUE(result.is<Error>());
@@ -299,7 +299,7 @@ TEST(CheckpointWriter, KeepsToTheMemoryLimit) {
   auto used = budget->used();
   auto rest = budget->reserve(budget->limit() - used - 4096);
   ASSERT_TRUE(rest.is<shm::Reservation>());
-  CrashingDisk disk;
+  SimulatedDisk disk;
   auto failure =
       kj::runCatchingExceptions([&]() { writeCheckpoint(*disk.directory(), NAME, tries); });
   KJ_IF_MAYBE (exception, failure) {
@@ -325,7 +325,7 @@ TEST(CheckpointWriter, LeavesAnyFileOfThatNameAlone) {
   for (auto& name : names) {
     SCOPED_TRACE(name);
     FileBytes before = {{name, "older"}, {"00000007", "log"}};
-    CrashingDisk disk(before);
+    SimulatedDisk disk(before);
     auto result = writeCheckpoint(*disk.directory(), NAME, kj::arrayPtr(&empty, 1));
     ASSERT_TRUE(result.is<Error>());
     EXPECT_EQ(result.get<Error>().code, Code::FAILED_PRECONDITION);

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include <fcntl.h>
+
 namespace ledger {
 namespace {
 
@@ -73,10 +75,35 @@ kj::Own<const kj::ReadableFile> openWalSegment(const kj::ReadableDirectory& dire
 
 kj::Own<const kj::File> createWalSegment(const kj::Directory& directory, uint64_t number) {
   auto name = walSegmentName(number);
-  KJ_IF_MAYBE (file, directory.tryOpenFile(kj::Path(name), kj::WriteMode::CREATE)) {
+  kj::Path path(name);
+  kj::Maybe<kj::Own<const kj::File>> created;
+  KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() {
+                 created = directory.tryOpenFile(path, kj::WriteMode::CREATE);
+               })) {
+    // It may have been made all the same, and the name must be free for another attempt.
+    KJ_IF_MAYBE (left, directory.tryLstat(path)) {
+      if (left->size == 0) directory.remove(path);
+    }
+    kj::throwFatalException(kj::mv(*exception));
+  }
+  KJ_IF_MAYBE (file, created) {
     return kj::mv(*file);
   }
   KJ_FAIL_REQUIRE("cannot create a log segment: it exists", name);
+}
+
+void syncWalEnd(const kj::ReadableDirectory& directory) {
+  auto segments = listWalSegments(directory);
+  for (size_t i = segments.size(); i > 0; --i) {
+    auto file = openWalSegment(directory, segments[i - 1].number);
+    file->sync();
+    // Linux forgets a failed write-back once it was reported: what is cached may never have reached
+    // the disk. Only a hint, but what it drops is read from the disk.
+    KJ_IF_MAYBE (fd, file->getFd()) {
+      posix_fadvise(*fd, 0, 0, POSIX_FADV_DONTNEED);
+    }
+    if (segments[i - 1].size > 0) break;
+  }
 }
 
 size_t removeWalSegments(const kj::Directory& directory, uint64_t last) {

@@ -26,8 +26,13 @@ kj::Array<WalSegment> listWalSegments(const kj::ReadableDirectory& directory);
 kj::Own<const kj::ReadableFile> openWalSegment(const kj::ReadableDirectory& directory,
                                                uint64_t number);
 
-// Creates an empty segment; throws if it exists. The name is on disk only after directory.sync().
+// Creates an empty segment; throws if it exists. What an attempt that failed has made all the same is
+// removed, so that it can be tried again. The name is on disk only after directory.sync().
 kj::Own<const kj::File> createWalSegment(const kj::Directory& directory, uint64_t number);
+
+// Syncs what the log's last writer may not have, and sees to it that it is read from the disk: the
+// last segment, and those before it down to one that has bytes. A segment before that was synced before the next one was begun.
+void syncWalEnd(const kj::ReadableDirectory& directory);
 
 // Removes the segments up to and including `last` and returns how many. Each name is gone from the
 // disk before the next goes, so that a crash leaves numbers without gaps.

@@ -407,5 +407,120 @@ TEST(WalWriter, RefusesEmptyRecordsAndOddSegmentSizes) {
   }
 }
 
+// --- Syncing later ---
+
+TEST(WalWriterSyncingLater, LeavesItToSync) {
+  Faults faults;
+  auto directory = newDirectory();
+  WalWriter writer(newFaultyDirectory(directory->clone(), faults), {.sync = WalSync::LATER});
+  EXPECT_TRUE(writer.isSynced());
+  for (int i = 0; i < 10; ++i) {
+    writer.append(asBytes(pattern(1000, i)));
+    writer.commit();
+  }
+  EXPECT_EQ(faults.datasyncCount, 0);
+  EXPECT_FALSE(writer.isSynced());
+  writer.sync();
+  EXPECT_EQ(faults.datasyncCount, 1);
+  EXPECT_TRUE(writer.isSynced());
+  writer.sync();  // Nothing to do.
+  EXPECT_EQ(faults.datasyncCount, 1);
+  EXPECT_EQ(readLog(*directory).records.size(), 10u);
+}
+
+// What a crash may tear stays in the last segment.
+TEST(WalWriterSyncingLater, SyncsASegmentBeforeItBeginsTheNext) {
+  Faults faults;
+  auto directory = newDirectory();
+  WalWriter writer(newFaultyDirectory(directory->clone(), faults),
+                   {.segmentSize = 2 * WAL_PAGE_SIZE, .sync = WalSync::LATER});
+  writer.append(asBytes(pattern(40000)));
+  writer.commit();
+  EXPECT_EQ(faults.datasyncCount, 0);
+  writer.append(asBytes(pattern(40000)));
+  writer.commit();
+  EXPECT_EQ(writer.segment(), 1u);
+  EXPECT_EQ(faults.datasyncCount, 1);
+  EXPECT_EQ(readLog(*directory).records.size(), 2u);
+}
+
+// And within what a reader takes for a torn tail of its end.
+TEST(WalWriterSyncingLater, NeverHasMoreThanAGroupUnsynced) {
+  Faults faults;
+  WalWriter writer(newFaultyDirectory(newDirectory(), faults), {.sync = WalSync::LATER});
+  const auto record = pattern(1 << 20);
+  auto write = [&](uint64_t records) {
+    for (uint64_t i = 0; i < records; ++i) {
+      writer.append(asBytes(record));
+      writer.commit();
+    }
+  };
+  write(WAL_MAX_GROUP / record.size() - 1);
+  EXPECT_EQ(faults.datasyncCount, 0);
+  write(2);
+  EXPECT_EQ(faults.datasyncCount, 1);
+}
+
+TEST(WalWriterSyncingLater, AFailedSyncPoisonsIt) {
+  Faults faults;
+  WalWriter writer(newFaultyDirectory(newDirectory(), faults), {.sync = WalSync::LATER});
+  writer.append(asBytes("record"));
+  writer.commit();
+  faults.datasyncs = 0;
+  EXPECT_NE(failureOf([&]() { writer.sync(); }), "");
+  EXPECT_TRUE(writer.isPoisoned());
+  faults.datasyncs = Faults::NEVER;
+  EXPECT_NE(failureOf([&]() { writer.append(asBytes("record")); }), "");
+}
+
+// --- Finishing a segment ---
+
+TEST(WalWriter, ASegmentCanBeFinishedBeforeItIsFull) {
+  for (auto sync : {WalSync::COMMIT, WalSync::LATER}) {
+    Faults faults;
+    auto directory = newDirectory();
+    WalWriter writer(newFaultyDirectory(directory->clone(), faults), {.sync = sync});
+    writer.append(asBytes("first"));
+    EXPECT_EQ(writer.finishSegment(), 0u);
+    EXPECT_TRUE(writer.isSynced());
+    EXPECT_GE(faults.datasyncCount, 1);
+    EXPECT_EQ(writer.segment(), 1u);
+    EXPECT_EQ(readFile(*directory, "00000000").size(), WAL_PAGE_SIZE);
+    writer.append(asBytes("second"));
+    EXPECT_EQ(writer.appendedSegment(), 1u);
+    writer.close();
+    auto log = readLog(*directory);
+    EXPECT_EQ(log.records, (std::vector<std::string>{"first", "second"}));
+    EXPECT_TRUE(log.damage == nullptr);
+  }
+}
+
+TEST(WalWriter, AnEmptySegmentCanBeFinished) {
+  auto directory = newDirectory();
+  WalWriter writer(directory->clone(), {});
+  EXPECT_EQ(writer.finishSegment(), 0u);
+  EXPECT_EQ(writer.finishSegment(), 1u);
+  EXPECT_EQ(fileNames(*directory), (std::vector<std::string>{"00000000", "00000001", "00000002"}));
+}
+
+// A full disk: nothing of the next segment stays, and the writer goes on where it was. Would catch
+// padding that stays: behind it the segment is over for readers.
+TEST(WalWriter, ASegmentThatCannotBeBegunChangesNothing) {
+  Faults faults;
+  auto directory = newDirectory();
+  WalWriter writer(newFaultyDirectory(directory->clone(), faults), {});
+  writer.append(asBytes("first"));
+  writer.commit();
+  faults.creates = 0;
+  EXPECT_NE(failureOf([&]() { writer.finishSegment(); }), "");
+  EXPECT_FALSE(writer.isPoisoned());
+  faults.creates = Faults::NEVER;
+  writer.append(asBytes("second"));
+  writer.close();
+  auto log = readLog(*directory);
+  EXPECT_EQ(log.records, (std::vector<std::string>{"first", "second"}));
+  EXPECT_EQ(fileNames(*directory), std::vector<std::string>{"00000000"});
+}
+
 }  // namespace
 }  // namespace ledger

@@ -144,27 +144,29 @@ void WalWriter::sync() {
   unsynced = 0;
 }
 
-void WalWriter::completeSegment() {
-  commit();
-  if (committed.offset % WAL_PAGE_SIZE != 0) {
-    pieces.add(Piece{committed.segment, committed.offset, 0});
-    padPage();
-    commit();
-  }
-  sync();
+// The rest of the segment's last page, in a group of its own.
+void WalWriter::appendPadding() {
+  if (committed.offset % WAL_PAGE_SIZE == 0) return;
+  pieces.add(Piece{committed.segment, committed.offset, 0});
+  padPage();
 }
 
 uint64_t WalWriter::finishSegment() {
-  requireUsable();
-  completeSegment();
-  uint64_t finished = committed.segment;
+  commit();
+  const uint64_t finished = committed.segment;
+  // One group: padding must not stay where the next segment cannot be begun, since a segment ends
+  // with its first padding.
+  appendPadding();
   startSegment();
   commit();
   return finished;
 }
 
 void WalWriter::close() {
-  completeSegment();
+  commit();
+  appendPadding();
+  commit();
+  sync();
   closed = true;
 }
 

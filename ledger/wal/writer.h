@@ -68,8 +68,9 @@ public:
   void sync();
   bool isSynced() const { return unsynced == 0; }
 
-  // Commits, completes the segment as close() does, and begins the next one. Returns the number of
-  // the one that was completed; it is durable then, and so is the next one's name.
+  // Commits, fills the last page with zeros and begins the next segment. Returns the number of the
+  // one that was finished; it is durable then, and so is the next one's name. If it throws, the
+  // segment goes on.
   uint64_t finishSegment();
 
   // Forgets the group.
@@ -95,7 +96,7 @@ private:
   void padPage();
   void startSegment();
   void writeGroup();
-  void completeSegment();
+  void appendPadding();
   void syncOrPoison(kj::FunctionParam<void()> sync);
   void undoGroup(kj::ArrayPtr<const uint64_t> created);
 

@@ -3,7 +3,7 @@
 // What the integration tests share: a ledgerd on an empty directory, and clients of it.
 
 #include "client/connect.h"
-#include "tests/integration/registers.h"
+#include "tests/testing/registers.h"
 #include "tests/testing/ledgerd-process.h"
 #include "tests/testing/scratch-folder.h"
 

@@ -5,7 +5,7 @@
 //   holding-client SOCKET STATE COUNT      keys 0 to COUNT - 1 at STATE (hex)
 
 #include "client/connect.h"
-#include "tests/integration/registers.h"
+#include "tests/testing/registers.h"
 
 #include <kj/async-io.h>
 #include <kj/debug.h>

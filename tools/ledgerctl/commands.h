@@ -20,7 +20,7 @@ struct Input {
 // what is wrong with it.
 kj::OneOf<Input, ExitCode> readInput(const Options& options, Output& output);
 
-// All commands but `verify`. Throws where the client does.
+// The commands that need a server. Throws where the client does.
 ExitCode runCommand(const Options& options, const Input& input,
                     ledger::client::LedgerClient& client, kj::WaitScope& waitScope, Output& output);
 

@@ -1,47 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // The program as scripts see it: arguments, files, output and exit codes, against a real ledgerd.
 #include "tests/testing/ledgerd-process.h"
-#include "tools/ledgerctl/scratch.h"
+#include "tools/ledgerctl/run-ledgerctl.h"
 
-#include <kj/debug.h>
 #include <nlohmann/json.hpp>
 
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <iterator>
 #include <string>
 #include <vector>
-
-#include <sys/wait.h>
 
 namespace ledgerctl {
 namespace {
 
 using Json = nlohmann::json;
 
-std::string shellQuoted(const std::string& argument) {
-  std::string text = "'";
-  for (char byte : argument) text += byte == '\'' ? std::string("'\\''") : std::string(1, byte);
-  return text + "'";
-}
-
-struct Outcome {
-  int code;
-  std::string out, err;
-};
-
 class LedgerctlTest : public testing::Test {
 protected:
-  // Runs ledgerctl; `input` goes to its standard input.
-  Outcome run(std::vector<std::string> arguments, const std::string& input = "") {
-    auto in = scratch.file("in", input);
-    std::string command = "tools/ledgerctl/ledgerctl";
-    for (auto& argument : arguments) command += " " + shellQuoted(argument);
-    command += " <" + in + " >" + (scratch / "out") + " 2>" + (scratch / "err");
-    int status = system(command.c_str());
-    KJ_ASSERT(WIFEXITED(status), command.c_str());
-    return {WEXITSTATUS(status), read("out"), read("err")};
+  Outcome run(const std::vector<std::string>& arguments, const std::string& input = "") {
+    return runLedgerctl(scratch, arguments, input);
   }
 
   // With the server's socket.
@@ -57,10 +34,7 @@ protected:
     return Json::parse(outcome.out, nullptr, false);
   }
 
-  std::string read(const std::string& name) const {
-    std::ifstream file(scratch / name, std::ios::binary);
-    return std::string(std::istreambuf_iterator<char>(file), {});
-  }
+  std::string read(const std::string& name) const { return readWhole(scratch / name); }
 
   void start() {
     server.emplace(ledger::testing::LedgerdOptions{

@@ -2,11 +2,14 @@
 // ledgerctl: the ledger's operations for people and scripts. See --help.
 
 #include "client/connect.h"
+#include "tools/ledgerctl/checkpoint-commands.h"
 #include "tools/ledgerctl/commands.h"
 #include "tools/ledgerctl/options.h"
 #include "tools/ledgerctl/output.h"
+#include "tools/ledgerctl/wal-commands.h"
 
 #include <kj/async-io.h>
+#include <kj/debug.h>
 
 #include <cmath>
 #include <csignal>
@@ -43,6 +46,29 @@ ExitCode runWithServer(const Options& options, Output& output) {
   return runCommand(options, input.get<Input>(), *client, io.waitScope, output);
 }
 
+ExitCode runOnFiles(const Options& options, Output& output) {
+  switch (options.command) {
+    case Command::VERIFY:
+      return runVerify(options, output);
+    case Command::WAL_DUMP:
+      return runWalDump(options, output);
+    case Command::WAL_VERIFY:
+      return runWalVerify(options, output);
+    case Command::CHECKPOINT_INFO:
+      return runCheckpointInfo(options, output);
+    case Command::CHECKPOINT_ROOTS:
+      return runCheckpointRoots(options, output);
+    case Command::CHECKPOINT_VERIFY:
+      return runCheckpointVerify(options, output);
+    case Command::CHECKPOINT_EXPORT:
+      return runCheckpointExport(options, output);
+    default:
+      break;
+  }
+  KJ_FAIL_REQUIRE("not a command for files");
+}
+
+// Of a command that asks a server.
 ExitCode codeOf(const kj::Exception& exception) {
   switch (exception.getType()) {
     case kj::Exception::Type::DISCONNECTED:
@@ -57,12 +83,13 @@ ExitCode codeOf(const kj::Exception& exception) {
 
 ExitCode run(const Options& options) {
   Output output(options.json ? Output::Form::JSON : Output::Form::TEXT);
+  const bool asksServer = needsServer(options.command);
   auto code = ExitCode::INTERNAL;
   KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() {
-                 code = options.command == Command::VERIFY ? runVerify(options, output)
-                                                           : runWithServer(options, output);
+                 code = asksServer ? runWithServer(options, output) : runOnFiles(options, output);
                })) {
-    return output.fail(codeOf(*exception), exception->getDescription());
+    return output.fail(asksServer ? codeOf(*exception) : ExitCode::INTERNAL,
+                       exception->getDescription());
   }
   return code;
 }

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <kj/debug.h>
+
 #include <string>
 #include <vector>
 
@@ -64,6 +66,36 @@ TEST_F(OptionsTest, ReadsEachCommand) {
   EXPECT_TRUE(verify.flowGo);
 }
 
+// Commands on files ask for no server.
+TEST_F(OptionsTest, ReadsTheCommandsOnFiles) {
+  auto dump = good({"wal", "dump", "d", "--from", "3", "--to", "00000010",
+                    "--registers", "--json"});
+  EXPECT_EQ(dump.command, Command::WAL_DUMP);
+  EXPECT_EQ(dump.path, "d");
+  EXPECT_EQ(KJ_ASSERT_NONNULL(dump.fromSegment), 3u);
+  EXPECT_EQ(KJ_ASSERT_NONNULL(dump.toSegment), 10u);
+  EXPECT_TRUE(dump.registers);
+  EXPECT_TRUE(dump.json);
+  auto walVerify = good({"--json", "wal", "verify", "d"});
+  EXPECT_EQ(walVerify.command, Command::WAL_VERIFY);
+  EXPECT_TRUE(walVerify.json);
+  EXPECT_TRUE(walVerify.fromSegment == nullptr);
+
+  EXPECT_EQ(good({"checkpoint", "info", "f"}).command, Command::CHECKPOINT_INFO);
+  EXPECT_EQ(good({"checkpoint", "roots", "f"}).command, Command::CHECKPOINT_ROOTS);
+  auto verify = good({"checkpoint", "verify", "f", "--hashes"});
+  EXPECT_EQ(verify.command, Command::CHECKPOINT_VERIFY);
+  EXPECT_EQ(verify.path, "f");
+  EXPECT_TRUE(verify.hashes);
+  auto write = good({"checkpoint", "export", "f", "--state", "latest", "-o", "d/n",
+                     "--memory-limit", "2GiB"});
+  EXPECT_EQ(write.command, Command::CHECKPOINT_EXPORT);
+  EXPECT_EQ(write.path, "f");
+  EXPECT_EQ(write.state, "latest");
+  EXPECT_EQ(write.output, "d/n");
+  EXPECT_EQ(KJ_ASSERT_NONNULL(write.memoryLimit), uint64_t(2) << 30);
+}
+
 TEST_F(OptionsTest, GeneralOptionsStandBeforeOrAfterTheCommand) {
   for (auto& options : {good({"--socket", "s", "--json", "--transport", "shm", "--timeout", "1.5",
                               "--connect-timeout", "2", "states"}),
@@ -108,6 +140,17 @@ TEST_F(OptionsTest, WrongUsageIsRefused) {
       {"--socket", "s", "--connect-timeout", "-1", "states"},
       {"--socket", "s", "--jsno", "states"},
       {"verify", "p"},
+      {"wal"},
+      {"wal", "dump"},
+      {"wal", "dump", "d", "--from", "-1"},
+      {"wal", "dump", "d", "--from", "x"},
+      {"wal", "dump", "d", "--to", "18446744073709551616"},
+      {"wal", "verify", "d", "--registers"},
+      {"checkpoint"},
+      {"checkpoint", "verify"},
+      {"checkpoint", "export", "f", "--state", "latest"},
+      {"checkpoint", "export", "f", "-o", "d/n"},
+      {"checkpoint", "export", "f", "--state", "latest", "-o", "d/n", "--memory-limit", "1KiB"},
       {"verify", "-", "ab", "--keys", "-"},  // The keys would be none.
       {"--socket", "s", "set", "ab", "0:a=@-", "--updates", "-"},
       {"--socket", "s", "set", "ab", "0:a=@-", "0:b=@-"},  // The second would be unallocated.
@@ -123,7 +166,8 @@ TEST_F(OptionsTest, WrongUsageIsRefused) {
 TEST_F(OptionsTest, HelpNamesEveryCommandAndExitCode) {
   auto help = parse({"--help"}).get<Exit>();
   EXPECT_EQ(help.code, ExitCode::OK);
-  for (auto word : {"states", "has", "get", "set", "prove", "verify", "info", "LEDGERD_SOCKET",
+  for (auto word : {"states", "has", "get", "set", "prove", "verify", "info", "wal", "checkpoint",
+                    "LEDGERD_SOCKET",
                     "Exit codes", "Examples", "%2f"}) {
     EXPECT_NE(help.text.find(word), std::string::npos) << word;
   }

@@ -34,12 +34,21 @@ Examples
   ledgerctl prove latest --keys keys.jsonl --output touched.proof
   ledgerctl verify touched.proof 19ec2500...10d24ee --keys keys.jsonl
   ledgerctl --json info | jq .ledger.states
+  ledgerctl wal verify /var/lib/flow/ledger
+  ledgerctl checkpoint verify --hashes /var/lib/flow/ledger/checkpoint.00000007
 
 Exit codes
-  0  done                                  3  no connection, or no answer in time
-  1  refused by the ledger; has: not there 4  verify: the proof does not hold
-  2  wrong usage, or a file that is wrong  5  a bug, or the output could not be written
+  0  done
+  1  refused by the ledger; has, checkpoint export: the state is not there
+  2  wrong usage, or a file that is wrong or not there
+  3  no connection, or no answer in time
+  4  verify: the proof does not hold; wal, checkpoint: the files are damaged
+  5  a bug, or the output could not be written
 )";
+
+constexpr uint64_t MIB = 1 << 20;
+constexpr uint64_t LEAST_MEMORY = 16 * MIB;
+constexpr uint64_t MOST_MEMORY = 65536 * 1024 * MIB;
 
 void addKeys(CLI::App& command, Options& options) {
   command.add_option("KEY", options.items, "Keys of registers");
@@ -51,13 +60,30 @@ void addState(CLI::App& command, Options& options) {
   command.add_option("STATE", options.state, "64 hex digits, latest or initial")->required();
 }
 
-// The subcommands, each with what it alone takes.
+// The subcommand `name` of `parent`. It may have subcommands of its own: their callbacks come first
+// and must not be overruled.
+CLI::App& addCommand(CLI::App& parent, Options& options, Command which, const char* name,
+                     const char* description) {
+  auto command = parent.add_subcommand(name, description);
+  command->callback([&options, which, command]() {
+    if (command->get_subcommands().empty()) options.command = which;
+  });
+  command->fallthrough();
+  return *command;
+}
+
+// A subcommand that does nothing by itself.
+CLI::App& addGroup(CLI::App& parent, const char* name, const char* description) {
+  auto group = parent.add_subcommand(name, description);
+  group->require_subcommand(1);
+  group->fallthrough();
+  return *group;
+}
+
+// Those that ask a server, and verify; each with what it alone takes.
 void addCommands(CLI::App& app, Options& options) {
   auto add = [&](Command which, const char* name, const char* description) -> CLI::App& {
-    auto command = app.add_subcommand(name, description);
-    command->callback([&options, which]() { options.command = which; });
-    command->fallthrough();
-    return *command;
+    return addCommand(app, options, which, name, description);
   };
 
   add(Command::STATES, "states", "List the states that can be read, oldest first");
@@ -96,6 +122,116 @@ void addCommands(CLI::App& app, Options& options) {
   add(Command::INFO, "info", "What the server is: versions, limits, memory, arenas");
 }
 
+// A segment's number, with or without the zeros of its file's name.
+void addSegment(CLI::App& command, const char* flag, const char* description,
+                kj::Maybe<uint64_t>& segment) {
+  auto check = [](const std::string& text) -> std::string {
+    bool good = !text.empty() && text.size() <= 18 &&
+                text.find_first_not_of("0123456789") == std::string::npos;
+    return good ? "" : "\"" + text + "\" is not a segment's number";
+  };
+  command
+      .add_option_function<std::string>(
+          flag, [&segment](const std::string& digits) { segment = std::stoull(digits); },
+          description)
+      ->check(check)
+      ->type_name("SEGMENT");
+}
+
+constexpr const char* WAL_FOOTER = R"(
+The files are read as they are: nothing is locked or changed. While a ledger runs on
+them the last record may be half written, which looks like damage.
+
+Exit codes: 0 sound, 2 not a ledger's directory, 4 damaged or not complete.
+)";
+
+constexpr const char* CHECKPOINT_FOOTER = R"(
+FILE is the checkpoint's header, such as DIR/checkpoint.00000007 or DIR/root.checkpoint;
+its 17 parts are beside it. They are not changed.
+
+Exit codes: 0 done, 2 no such file, 4 damaged.
+)";
+
+// Those that look at a log's files.
+void addWalCommands(CLI::App& app, Options& options) {
+  auto& wal = addGroup(app, "wal", "Look at the files of a log: dump, verify; needs no server");
+  wal.footer(WAL_FOOTER);
+  auto add = [&](Command which, const char* name, const char* description) -> CLI::App& {
+    auto& command = addCommand(wal, options, which, name, description);
+    command.add_option("DIR", options.path, "The ledger's directory")->required();
+    return command;
+  };
+
+  auto& dump = add(Command::WAL_DUMP, "dump", "List the records, each on a line");
+  addSegment(dump, "--from", "First segment to read", options.fromSegment);
+  addSegment(dump, "--to", "Last segment to read", options.toSegment);
+  dump.add_flag("--registers", options.registers,
+                "Also each register's key and the size of its value");
+  dump.footer(std::string(R"(
+Of each record: segment, offset, kind, parent state, registers, bytes. With --json it is
+an object on a line.
+)") + WAL_FOOTER);
+
+  add(Command::WAL_VERIFY, "verify", "Check every record, and say what a start makes of damage")
+      .footer(std::string(R"(
+Framing, checksums and encoding are checked. Whether an update's parent state exists is
+seen only by a start.
+)") + WAL_FOOTER);
+}
+
+// Those that look at a checkpoint's files.
+void addCheckpointCommands(CLI::App& app, Options& options) {
+  auto& checkpoint = addGroup(
+      app, "checkpoint",
+      "Look at the files of a checkpoint: info, roots, verify, export; needs no server");
+  checkpoint.footer(CHECKPOINT_FOOTER);
+  auto add = [&](Command which, const char* name, const char* description) -> CLI::App& {
+    auto& command = addCommand(checkpoint, options, which, name, description);
+    command.add_option("FILE", options.path, "The checkpoint's header")->required();
+    return command;
+  };
+
+  add(Command::CHECKPOINT_INFO, "info", "Sizes and counts, without reading nodes");
+
+  add(Command::CHECKPOINT_ROOTS, "roots", "List the states, oldest first, without reading nodes")
+      .footer(std::string(R"(
+Registers and bytes are as flow-go counts them. Nothing is checked but the ends of the files.
+)") + CHECKPOINT_FOOTER);
+
+  auto& verify = add(Command::CHECKPOINT_VERIFY, "verify",
+                     "Read all of it and check every checksum, count and structure");
+  verify.add_flag("--hashes", options.hashes,
+                  "Also compute each node's hash anew from what is below it");
+  verify.footer(std::string(R"(
+Without --hashes the stored hashes are trusted, as by a start: a value that was changed
+together with the checksums goes unnoticed. --hashes takes much longer, and 32 bytes of
+memory for each node of the parts being read. Keys are part of no hash.
+)") + CHECKPOINT_FOOTER);
+
+  auto& write = add(Command::CHECKPOINT_EXPORT, "export",
+                    "Write a checkpoint of a single state, for a new ledger to start from");
+  write.add_option("--state", options.state, "Which: 64 hex digits, or latest")
+      ->required()
+      ->type_name("STATE");
+  write
+      .add_option("-o,--output", options.output,
+                  "Where: a directory, and root.checkpoint or checkpoint.NNNNNNNN")
+      ->required()
+      ->type_name("DIR/NAME");
+  write
+      .add_option_function<uint64_t>(
+          "--memory-limit", [&](uint64_t bytes) { options.memoryLimit = bytes; },
+          "Most memory of the tries [default: 85 % of what the machine, or the cgroup, has]")
+      ->transform(CLI::AsSizeValue(false).description(""))
+      ->check(CLI::Range(LEAST_MEMORY, MOST_MEMORY).description(""))
+      ->type_name("SIZE");
+  write.footer(std::string(R"(
+All tries of FILE are loaded first. No file is overwritten, and what a failure or an
+interrupt (Ctrl-C) leaves unfinished is removed. Exit code 1: FILE does not hold the state,
+files are in the way, a ledger runs in DIR, or memory does not suffice.
+)") + CHECKPOINT_FOOTER);
+}
+
 bool namesNothing(const Options& options) {
   switch (options.command) {
     case Command::GET:
@@ -120,6 +256,27 @@ size_t standardInputs(const Options& options) {
 }
 
 }  // namespace
+
+bool needsServer(Command command) {
+  switch (command) {
+    case Command::STATES:
+    case Command::HAS:
+    case Command::GET:
+    case Command::SET:
+    case Command::PROVE:
+    case Command::INFO:
+      return true;
+    case Command::VERIFY:
+    case Command::WAL_DUMP:
+    case Command::WAL_VERIFY:
+    case Command::CHECKPOINT_INFO:
+    case Command::CHECKPOINT_ROOTS:
+    case Command::CHECKPOINT_VERIFY:
+    case Command::CHECKPOINT_EXPORT:
+      return false;
+  }
+  return true;
+}
 
 kj::OneOf<Options, Exit> parseOptions(int argc, const char* const* argv) {
   Options options;
@@ -148,6 +305,8 @@ kj::OneOf<Options, Exit> parseOptions(int argc, const char* const* argv) {
       ->type_name("SECONDS");
   app.add_flag("--json", options.json, "JSON on standard output, with all bytes in hex");
   addCommands(app, options);
+  addWalCommands(app, options);
+  addCheckpointCommands(app, options);
 
   try {  // CLI11 has no other way to say that it did not succeed.
     app.parse(argc, argv);
@@ -166,7 +325,7 @@ kj::OneOf<Options, Exit> parseOptions(int argc, const char* const* argv) {
   if (options.raw && (options.items.size() != 1 || !options.file.empty() || options.json)) {
     return Exit{ExitCode::USAGE, "--raw takes exactly one key, and no --json.\n"};
   }
-  if (options.command != Command::VERIFY && options.socket.empty()) {
+  if (needsServer(options.command) && options.socket.empty()) {
     return Exit{ExitCode::USAGE, "Which server? Give --socket PATH, or set LEDGERD_SOCKET.\n"};
   }
   return kj::mv(options);

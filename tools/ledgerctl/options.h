@@ -13,7 +13,24 @@
 
 namespace ledgerctl {
 
-enum class Command { STATES, HAS, GET, SET, PROVE, VERIFY, INFO };
+enum class Command {
+  STATES,
+  HAS,
+  GET,
+  SET,
+  PROVE,
+  VERIFY,
+  INFO,
+  WAL_DUMP,
+  WAL_VERIFY,
+  CHECKPOINT_INFO,
+  CHECKPOINT_ROOTS,
+  CHECKPOINT_VERIFY,
+  CHECKPOINT_EXPORT,
+};
+
+// The others work on files alone.
+bool needsServer(Command command);
 
 struct Options {
   Command command = Command::INFO;
@@ -31,6 +48,13 @@ struct Options {
   bool raw = false;
   std::string proof;  // verify: the proof's file.
   bool flowGo = false;
+
+  std::string path;  // wal: the ledger's directory; checkpoint: the header file.
+  kj::Maybe<uint64_t> fromSegment;  // At most 18 digits, as all segments have.
+  kj::Maybe<uint64_t> toSegment;
+  bool registers = false;
+  bool hashes = false;
+  kj::Maybe<uint64_t> memoryLimit;  // Bytes.
 };
 
 // What to print instead of doing anything: help (OK) or what is wrong (USAGE).

@@ -52,12 +52,16 @@ Json keyJson(ledger::EncodedKey key) {
   return parts;
 }
 
+std::string jsonText(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 ExitCode Output::line(kj::StringPtr text) {
   return toStandardOutput(kj::str(text, "\n").asBytes());
 }
 
 ExitCode Output::object(const Json& json) {
-  return line(json.dump().c_str());
+  return line(jsonText(json).c_str());
 }
 
 ExitCode Output::bytes(kj::ArrayPtr<const kj::byte> bytes) {
@@ -65,8 +69,7 @@ ExitCode Output::bytes(kj::ArrayPtr<const kj::byte> bytes) {
 }
 
 ExitCode Output::fail(ExitCode code, kj::StringPtr message) {
-  auto text = isJson() ? Json({{"error", {{"message", message.cStr()}}}})
-                             .dump(-1, ' ', false, Json::error_handler_t::replace)
+  auto text = isJson() ? jsonText({{"error", {{"message", message.cStr()}}}})
                        : std::string("ledgerctl: ") + message.cStr();
   fprintf(stderr, "%s\n", text.c_str());
   return code;
@@ -81,7 +84,7 @@ ExitCode Output::refuse(const ledger::Error& error, ExitCode code) {
                 {{"code", codeName(error.code).cStr()},
                  {"reason", reasonName(error.reason).cStr()},
                  {"message", error.message.cStr()}}}};
-  fprintf(stderr, "%s\n", json.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
+  fprintf(stderr, "%s\n", jsonText(json).c_str());
   return code;
 }
 

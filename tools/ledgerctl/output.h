@@ -23,6 +23,9 @@ Json hexJson(kj::ArrayPtr<const kj::byte> bytes);
 // The parts of an encoded key: [{"type":0,"value":"..."}]; hex if it does not decode.
 Json keyJson(ledger::EncodedKey key);
 
+// On one line; bytes that are not UTF-8 are replaced.
+std::string jsonText(const Json& json);
+
 class Output final {
 public:
   enum class Form { TEXT, JSON };

@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <kj/debug.h>
+
 #include <string>
 
 namespace ledgerctl {
@@ -42,6 +44,21 @@ TEST(Text, Keys) {
   EXPECT_STREQ(keyText(encoded.get<kj::Array<kj::byte>>()).cStr(), "0:/2:uuid");
   const kj::byte broken[] = {0, 1, 0};
   EXPECT_STREQ(keyText(broken).cStr(), "(encoded key 0x000100)");
+}
+
+// The condition in the source says nothing to an operator; all that follows may.
+TEST(Text, FaultsWithoutTheCondition) {
+  kj::String file = kj::str("00000001");
+  auto caught = kj::runCatchingExceptions(
+      [&]() { KJ_REQUIRE(file.size() == 3, "not a segment; rename it", file); });
+  EXPECT_EQ(faultText(KJ_ASSERT_NONNULL(caught)), "not a segment; rename it; file = 00000001"_kj);
+  caught = kj::runCatchingExceptions([&]() { KJ_FAIL_REQUIRE("gone", file); });
+  EXPECT_EQ(faultText(KJ_ASSERT_NONNULL(caught)), "gone; file = 00000001"_kj);
+}
+
+TEST(Text, Padding) {
+  EXPECT_EQ(padded(7, 3), "  7"_kj);
+  EXPECT_EQ(padded(1234, 3), "1234"_kj);
 }
 
 // Names that scripts compare with: each number has its own.

@@ -123,6 +123,20 @@ kj::StringPtr reasonName(ledger::Reason reason) {
   return "UNSPECIFIED";
 }
 
+kj::StringPtr faultText(const kj::Exception& exception) {
+  auto text = exception.getDescription();
+  if (!text.startsWith("expected ")) return text;
+  for (size_t i = 0; i + 2 < text.size(); ++i) {
+    if (text[i] == ';' && text[i + 1] == ' ') return text.slice(i + 2);
+  }
+  return text;
+}
+
+kj::String padded(uint64_t number, size_t width) {
+  auto digits = kj::str(number);
+  return kj::str(kj::repeat(' ', width - kj::min(width, digits.size())), digits);
+}
+
 kj::String countText(uint64_t count, kj::StringPtr thing) {
   return kj::str(count, " ", thing, count == 1 ? "" : "s");
 }

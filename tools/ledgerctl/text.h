@@ -5,6 +5,7 @@
 #include "ledger/error.h"
 #include "ledger/model.h"
 
+#include <kj/exception.h>
 #include <kj/string.h>
 
 namespace ledgerctl {
@@ -20,6 +21,12 @@ kj::String keyText(ledger::EncodedKey key);
 
 kj::StringPtr codeName(ledger::Code code);        // "NOT_FOUND"
 kj::StringPtr reasonName(ledger::Reason reason);  // "UNKNOWN_STATE"
+
+// What a fault's exception says, without the condition in the source that did not hold.
+kj::StringPtr faultText(const kj::Exception& exception);
+
+// With blanks before it, to `width` characters.
+kj::String padded(uint64_t number, size_t width);
 
 // "1 register", "2 registers".
 kj::String countText(uint64_t count, kj::StringPtr thing);

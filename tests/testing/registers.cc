@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/integration/registers.h"
+#include "tests/testing/registers.h"
 
 #include <kj/string.h>
 
