@@ -126,8 +126,9 @@ func (g *game) live(t *testing.T, e engine) {
 func (g *game) step(t *testing.T, e engine) {
 	switch choice := g.IntN(100); {
 	case choice < 10:
-		count := 2 + g.IntN(4)
-		if states := g.model.usable(count); len(states) > 0 {
+		// Each one may bring another two closer to their end: itself, and one that the queue had twice.
+		count := 2 + g.IntN(min(4, g.config.capacity/4-1))
+		if states := g.model.usable(2 * count); len(states) > 0 {
 			updates := make([]update, count)
 			for i := range updates {
 				updates[i] = g.next(g.model, states)

@@ -344,7 +344,8 @@ func (m *model) usable(more int) []ledger.State {
 		return list[min(len(list), max(0, len(list)+more-m.config.capacity)):]
 	}
 	states := slices.Clone(staying(m.forest))
-	for _, other := range append([][]ledger.State{m.queue}, m.shadows...) {
+	// A checkpoint may also be made of what is here now.
+	for _, other := range append([][]ledger.State{m.queue, m.load(m.queue)}, m.shadows...) {
 		other = staying(other)
 		states = slices.DeleteFunc(states, func(s ledger.State) bool { return !slices.Contains(other, s) })
 	}
