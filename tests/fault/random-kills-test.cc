@@ -20,8 +20,11 @@
 #include <random>
 #include <vector>
 
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/time.h>
 #include <time.h>
+#include <unistd.h>
 
 namespace ledger::testing {
 namespace {
@@ -160,11 +163,17 @@ protected:
     return result;
   }
 
-  // A start that is killed before it can serve, or perhaps shortly after.
+  // A start that is killed before it can serve, or perhaps shortly after: by a timer, which outlives
+  // exec, and a signal that nobody handles.
   void killAStart(unsigned microseconds) {
     auto how = options();
-    how.wrapper = {"timeout", "--signal=KILL", std::to_string(microseconds / 1e6)};
-    runLedgerd(kj::mv(how));
+    how.inChild = [](const char* microseconds) {
+      itimerval timer = {{0, 0}, {0, atoi(microseconds)}};
+      if (setitimer(ITIMER_REAL, &timer, nullptr) != 0) _exit(125);
+    };
+    how.inChildArgument = std::to_string(microseconds);
+    auto ended = runLedgerd(kj::mv(how)).ended;
+    EXPECT_TRUE(ended.bySignal && ended.number == SIGALRM) << ended.describe().cStr();
   }
 
   ScratchFolder scratch;
