@@ -303,10 +303,13 @@ ExitCode runCheckpoint(Run& run) {
                  ? run.output.object({{"checkpoint", number}})
                  : run.output.line(kj::str("checkpoint ", number, " is on disk and reads back"));
     }
-    auto info = run.wait(run.client.info());
-    KJ_IF_MAYBE (it, info.tryGet<ServerInfo>()) {
-      bar.update("writing", it->checkpoints.doneBytes, it->checkpoints.totalBytes);
-    }
+    // A server that is too busy to tell is still writing.
+    kj::runCatchingExceptions([&]() {
+      auto info = run.wait(run.client.info());
+      KJ_IF_MAYBE (it, info.tryGet<ServerInfo>()) {
+        bar.update("writing", it->checkpoints.doneBytes, it->checkpoints.totalBytes);
+      }
+    });
   }
 }
 
