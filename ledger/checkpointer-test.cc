@@ -9,8 +9,10 @@
 
 #include <gtest/gtest.h>
 #include <kj/debug.h>
+#include <kj/thread.h>
 
 #include <atomic>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -23,7 +25,10 @@ using Superfluous = CheckpointPolicy::Superfluous;
 
 class Notes final : public Reporter {
 public:
-  void info(kj::StringPtr) const override {}
+  // Called with each text, on the thread that tells it.
+  std::function<void(const std::string&)> onInfo = [](const std::string&) {};
+
+  void info(kj::StringPtr text) const override { onInfo(text.cStr()); }
   void warn(kj::StringPtr text) const override { texts.lockExclusive()->push_back(text.cStr()); }
   std::vector<std::string> take() const { return std::exchange(*texts.lockExclusive(), {}); }
 
@@ -50,6 +55,10 @@ protected:
     options.forestCapacity = capacity;
     options.walSegmentSize = 32768;
     options.checkpoints = kj::mv(policy);
+    // What the machine's disk has is no part of these tests.
+    if (options.checkpoints.diskReserve == CheckpointPolicy().diskReserve) {
+      options.checkpoints.diskReserve = 0;
+    }
     auto path = filesystem->getCurrentPath().evalNative(scratch.path().c_str());
     ledger = Ledger::open(filesystem->getRoot().openSubdir(path, kj::WriteMode::MODIFY),
                           scratch.path().c_str(),
@@ -227,27 +236,78 @@ TEST_F(CheckpointerTest, AFailureIsMadeUpForAtTheNextSegment) {
   EXPECT_EQ(checkpoints(), Numbers{2});
 }
 
-// Closing does not wait for a long checkpoint, and what waits for it is told.
-TEST_F(CheckpointerTest, ClosingGivesItUpAndLeavesNothing) {
-  std::atomic<bool> inside = false;
+// A shutdown does not wait for a long checkpoint, and what waits for it is told.
+TEST_F(CheckpointerTest, GivingItUpLeavesNothing) {
+  std::atomic<int> looks = 0;
   kj::MutexGuarded<bool> go(false);
-  open({.freeSpace = [&](const kj::Directory&) -> kj::Maybe<uint64_t> {
-    inside = true;
-    go.when([](bool may) { return may; }, [](bool&) {});
-    return uint64_t(1) << 40;
-  }});
+  open({.threads = 1, .freeSpace = [&](const kj::Directory&) -> kj::Maybe<uint64_t> {
+          // The second look is in the middle of the writing.
+          if (++looks == 2) go.when([](bool may) { return may; }, [](bool&) {});
+          return uint64_t(1) << 40;
+        }});
   set(ledger->initialState(), 1, 100);
   auto waited = ledger->checkpoint(StopAtOnce());
   ASSERT_TRUE(waited.is<Error>());
   EXPECT_EQ(waited.get<Error>().code, Code::CANCELLED);
   {
-    kj::Thread closing([&]() { ledger = nullptr; });
-    while (!inside) sched_yield();
+    kj::Thread waiter([&]() {
+      auto told = ledger->checkpoint(Stop::never());
+      EXPECT_TRUE(told.is<Error>() && told.get<Error>().reason == Reason::SHUTTING_DOWN);
+    });
+    while (looks < 2) sched_yield();
+    ledger->giveUpCheckpoint();
     *go.lockExclusive() = true;
   }
+  ledger = nullptr;
+  EXPECT_EQ(checkpoints(), Numbers{});
   EXPECT_EQ(leftOvers(), std::vector<std::string>{});
-  open({});  // Whether it was in time or not.
+  open({});
   EXPECT_EQ(ledger->stateCount(), 2u);
+}
+
+// A disk that returns other bytes than were written: the new one goes, and nothing old does.
+TEST_F(CheckpointerTest, WhatDoesNotReadBackIsRemovedAndNothingElse) {
+  open({.keep = 1, .superfluous = Superfluous::REMOVE});
+  auto state = set(ledger->initialState(), 1, 100);
+  EXPECT_EQ(mustCheckpoint(), 0u);
+  state = set(state, 2, 100);
+  const auto segments = segmentsOf(scratch.path());
+  notes.onInfo = [this](const std::string& text) {
+    if (text.find("checkpoint 1: written") != 0) return;
+    FILE* file = fopen((scratch / "checkpoint.00000001.016").c_str(), "r+");
+    ASSERT_NE(file, nullptr);
+    fseek(file, 30, SEEK_SET);
+    fputc(0x55, file);
+    fclose(file);
+  };
+  auto refused = ledger->checkpoint(Stop::never());
+  ASSERT_TRUE(refused.is<Error>());
+  EXPECT_EQ(refused.get<Error>().code, Code::DATA_LOSS);
+  EXPECT_EQ(checkpoints(), Numbers{0});
+  EXPECT_EQ(leftOvers(), std::vector<std::string>{});
+  EXPECT_EQ(segmentsOf(scratch.path()).front(), segments.front());
+  notes.onInfo = [](const std::string&) {};
+  open({.keep = 1});
+  EXPECT_TRUE(ledger->hasState(state));
+}
+
+// One that did not load is not the newest, nor one of those that are kept.
+TEST_F(CheckpointerTest, OneThatDoesNotLoadCountsForNothing) {
+  open({});
+  auto state = set(ledger->initialState(), 1, 100);
+  EXPECT_EQ(mustCheckpoint(), 0u);
+  state = set(state, 2, 100);
+  EXPECT_EQ(mustCheckpoint(), 1u);
+  ledger = nullptr;
+  ASSERT_EQ(truncate((scratch / "checkpoint.00000001.016").c_str(), 10), 0);
+  open({.keep = 2});
+  EXPECT_EQ(ledger->stats().checkpoints.newest.orDefault(99), 0u);
+  auto number = mustCheckpoint();
+  EXPECT_GT(number, 1u);
+  EXPECT_EQ(checkpoints(), (Numbers{0, 1, number})) << "two good ones are kept";
+  state = set(state, 3, 100);
+  auto next = mustCheckpoint();
+  EXPECT_EQ(checkpoints(), (Numbers{number, next}));
 }
 
 // What an interrupted one left is gone after the start, and the log is whole.

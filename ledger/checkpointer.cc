@@ -59,27 +59,37 @@ Checkpointer::Checkpointer(kj::Own<const kj::Directory> directoryParam, Start st
     : directory(kj::mv(directoryParam)),
       capacity(start.capacity),
       policy(kj::mv(policyParam)),
-      reporter(reporter),
-      thread([this]() { serve(); }) {
+      reporter(reporter) {
   KJ_REQUIRE(policy.distance > 0);
-  auto lock = state.lockExclusive();
-  for (auto& trie : start.tries) {
-    lock->forest.push_back(kj::atomicAddRef(*trie));
-    lock->queue.push_back(kj::mv(trie));
+  for (auto number : listCheckpoints(*directory)) {
+    KJ_IF_MAYBE (loaded, start.checkpoint) {
+      if (number <= *loaded) continue;
+    }
+    unreadable.add(number);
   }
-  lock->activeSegment = start.activeSegment;
-  lock->next = start.activeSegment;
-  auto checkpoints = listCheckpoints(*directory);
-  // As if there were a checkpoint -1 in a directory without any.
-  uint64_t due = policy.distance - 1;
-  if (checkpoints.size() > 0) {
-    lock->status.newest = checkpoints.back();
-    due = checkpoints.back() + policy.distance;
+  {
+    auto lock = state.lockExclusive();
+    for (auto& trie : start.tries) {
+      lock->forest.push_back(kj::atomicAddRef(*trie));
+      lock->queue.push_back(kj::mv(trie));
+    }
+    lock->activeSegment = start.activeSegment;
+    // As if there were a checkpoint -1 in a directory without any.
+    uint64_t due = policy.distance - 1;
+    KJ_IF_MAYBE (loaded, start.checkpoint) {
+      lock->status.newest = *loaded;
+      due = *loaded + policy.distance;
+    }
+    lock->next = kj::max(lock->activeSegment, due);
   }
-  lock->next = kj::max(lock->activeSegment, due);
+  thread = kj::heap<kj::Thread>([this]() { serve(); });
 }
 
 Checkpointer::~Checkpointer() noexcept(false) {
+  giveUp();
+}
+
+void Checkpointer::giveUp() const {
   halt.flag = true;
   state.lockExclusive()->stopping = true;
 }
@@ -143,7 +153,10 @@ bool Checkpointer::queueLeadsToForest(const State& state) const {
     loaded.push_back(root);
     if (loaded.size() > capacity) loaded.pop_front();
   };
-  load(hash::defaultHash(TRIE_HEIGHT));
+  auto isEmpty = [](const kj::Own<const Trie>& trie) { return trie->root().isNull(); };
+  if (std::none_of(state.queue.begin(), state.queue.end(), isEmpty)) {
+    load(hash::defaultHash(TRIE_HEIGHT));
+  }
   for (auto& trie : state.queue) load(trie->rootHash());
   return std::equal(loaded.begin(), loaded.end(), state.forest.begin(), state.forest.end(),
                     [](const RootHash& root, const kj::Own<const Trie>& trie) {
@@ -165,13 +178,17 @@ auto Checkpointer::claim(const Stop& stop) const -> kj::OneOf<Begun, Claimed, Re
             if (stop.requested()) return Decision(Result<uint64_t>(callCancelled()));
             return nullptr;
           }
-          if (!state.activeIsEmpty || state.activeSegment == 0) {
+          const uint64_t finished = state.activeSegment - kj::min(state.activeSegment, uint64_t(1));
+          KJ_IF_MAYBE (newest, state.status.newest) {
+            if (state.activeIsEmpty && *newest >= finished) {
+              return Decision(Result<uint64_t>(*newest));
+            }
+          }
+          // Also where files of that number are in the way.
+          if (!state.activeIsEmpty || state.activeSegment == 0 ||
+              directory->exists(kj::Path(checkpointName(finished)))) {
             state.isClaimed = true;
             return Decision(Claimed());
-          }
-          const uint64_t finished = state.activeSegment - 1;
-          KJ_IF_MAYBE (newest, state.status.newest) {
-            if (*newest >= finished) return Decision(Result<uint64_t>(*newest));
           }
           begin(state, finished);
           return Decision(Begun{finished});
@@ -193,6 +210,7 @@ Result<uint64_t> Checkpointer::checkpointNow(kj::FunctionParam<Result<uint64_t>(
       number = begun.number;
     }
     KJ_CASE_ONEOF(toFinish, Claimed) {
+      KJ_ON_SCOPE_FAILURE(state.lockExclusive()->isClaimed = false);
       auto finished = finishSegment();
       KJ_IF_MAYBE (error, finished.tryGet<Error>()) {
         state.lockExclusive()->isClaimed = false;
@@ -309,17 +327,18 @@ kj::Maybe<Error> Checkpointer::write(kj::StringPtr name, const Job& job) const {
     KJ_REQUIRE(noRoom == nullptr, "the disk's reserve is touched");
     if (now() - reported < REPORT_STEP || done == 0) return;
     reported = now();
-    auto left = (reported - start) * (total - done) / done;
+    const double share = double(total - done) / double(done);
+    const auto left = int64_t(double((reported - start) / kj::MILLISECONDS) * share / 1000);
     reporter.info(kj::str("checkpoint ", job.number, ": ", done * 100 / kj::max(total, 1u), " %, ",
                           mebibytes(done), " of ", mebibytes(total), " MiB, about ",
-                          left / kj::SECONDS, " s left"));
+                          left, " s left"));
   };
   Result<WrittenCheckpoint> written = WrittenCheckpoint();
   KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() {
                  written = writeCheckpoint(*directory, name, job.tries, kj::mv(options));
                })) {
     KJ_IF_MAYBE (error, noRoom) {
-      error->message = kj::str(error->message, "; what was written is removed");
+      error->message = kj::str(error->message, " (", exception->getDescription(), ")");
       return kj::mv(*error);
     }
     kj::throwFatalException(kj::mv(*exception));
@@ -357,17 +376,21 @@ kj::Maybe<Error> Checkpointer::readBack(kj::StringPtr name, uint64_t number) con
 }
 
 void Checkpointer::removeOld() const {
-  auto checkpoints = listCheckpoints(*directory);
-  size_t superfluous = 0;
-  if (policy.keep > 0 && checkpoints.size() > policy.keep) {
-    superfluous = checkpoints.size() - policy.keep;
+  auto all = listCheckpoints(*directory);
+  kj::Vector<uint64_t> good;
+  for (auto number : all) {
+    if (std::find(unreadable.begin(), unreadable.end(), number) == unreadable.end()) {
+      good.add(number);
+    }
   }
-  for (auto number : checkpoints.slice(0, superfluous)) {
+  const size_t kept = policy.keep == 0 ? good.size() : kj::min(good.size(), size_t(policy.keep));
+  const uint64_t oldest = good[good.size() - kept];
+  for (auto number : all) {
+    if (number >= oldest || policy.keep == 0) break;
     removeCheckpoint(*directory, checkpointName(number));
     reporter.info(kj::str("checkpoint ", number, ": removed, newer ones are kept"));
   }
   if (policy.superfluous == CheckpointPolicy::Superfluous::KEEP) return;
-  uint64_t oldest = checkpoints[superfluous];
   auto removed = removeWalSegments(*directory, oldest);
   if (removed > 0) {
     reporter.info(kj::str("log: removed ", removed, " segments up to ", oldest,

@@ -54,13 +54,19 @@ public:
     kj::Array<kj::Own<const Trie>> tries;  // Of the forest, oldest first.
     uint32_t capacity;                     // Of the forest.
     uint64_t activeSegment;                // Of the log, empty.
+    // The checkpoint that was loaded. Those above it did not load, and count for nothing.
+    kj::Maybe<uint64_t> checkpoint;
   };
   // The caller holds the directory's lock. `reporter` must outlive it.
   Checkpointer(kj::Own<const kj::Directory> directory, Start start, CheckpointPolicy policy,
                const Reporter& reporter);
 
-  // Gives up a checkpoint that is being written, and leaves nothing of it.
+  // As giveUp().
   ~Checkpointer() noexcept(false);
+
+  // Gives up a checkpoint that is being written, and leaves nothing of it; one that is written by
+  // then stays. No other is begun.
+  void giveUp() const;
 
   void published(kj::Own<const Trie> trie, LogFollower::State novelty,
                  uint64_t segment) const override;
@@ -125,7 +131,8 @@ private:
   const Reporter& reporter;
   const Halt halt;
   kj::MutexGuarded<State> state;
-  kj::Thread thread;  // Last: it ends first.
+  kj::Vector<uint64_t> unreadable;  // Checkpoints that did not load. Constant.
+  kj::Own<kj::Thread> thread;       // Last: it ends first.
 };
 
 }  // namespace ledger

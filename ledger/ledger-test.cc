@@ -9,6 +9,7 @@
 #include <kj/debug.h>
 #include <kj/thread.h>
 
+#include <atomic>
 #include <random>
 #include <string>
 #include <vector>
@@ -387,7 +388,8 @@ TEST_F(LedgerTest, WithAnIntervalTheSyncComesByItself) {
   walSync = {SyncPolicy::Mode::INTERVAL, 1 * kj::MILLISECONDS};
   open();
   mustSet(ledger->initialState(), "a", "1");
-  while (faults.datasyncCount == 0) sched_yield();
+  // The log's thread counts.
+  while (std::atomic_ref<int>(faults.datasyncCount).load() == 0) sched_yield();
   walSync.interval = 1 * kj::HOURS;
   open();
   const int before = faults.datasyncCount;

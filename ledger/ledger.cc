@@ -71,7 +71,8 @@ struct Ledger::Impl {
         forest(kj::mv(recovered.forest)),
         checkpointer(
             kj::mv(directory),
-            {forest->tries(), options.forestCapacity, recovered.writer->segment()},
+            {forest->tries(), options.forestCapacity, recovered.writer->segment(),
+             recovered.checkpoint},
             kj::mv(options.checkpoints), options.reporter),
         sequencer(*forest, kj::mv(recovered.writer), options.walSync, checkpointer,
                   options.reporter) {}
@@ -264,6 +265,10 @@ Result<RootHash> Ledger::Impl::apply(const RootHash& state, kj::ArrayPtr<const E
 
 Result<uint64_t> Ledger::checkpoint(const Stop& stop) const {
   return impl->checkpointer.checkpointNow([&]() { return impl->sequencer.finishSegment(); }, stop);
+}
+
+void Ledger::giveUpCheckpoint() const {
+  impl->checkpointer.giveUp();
 }
 
 LedgerStats Ledger::stats() const {

@@ -110,13 +110,18 @@ public:
   // honoured up to the commit point, never after. A Set whose `id` is in flight or among the last
   // 1,024 is not executed again: it returns that one's result.
   // Errors: UNKNOWN_STATE, BAD_KEY, BAD_REQUEST, TOO_LARGE, OUT_OF_MEMORY, CANCELLED, WRITE_FAILED,
-  // SET_ID_REUSED, SHUTTING_DOWN. After any of them nothing of the update is in the log.
+  // SET_ID_REUSED, SHUTTING_DOWN. After any of them nothing of the update is in the log; only after
+  // WRITE_FAILED with LogHealth::State::FAILED nobody knows.
   Result<RootHash> set(const RootHash& state, kj::ArrayPtr<const EncodedKey> keys,
                        kj::ArrayPtr<const Value> values, kj::Maybe<SetId> id,
                        const Stop& stop) const;
 
   // As Checkpointer::checkpointNow(): waits for the disk, perhaps for long.
   Result<uint64_t> checkpoint(const Stop& stop) const;
+
+  // Before a shutdown: gives up the one that is being written, and begins no other. Who waits for one
+  // is told SHUTTING_DOWN.
+  void giveUpCheckpoint() const;
 
   LedgerStats stats() const;
 

@@ -14,6 +14,8 @@
 #include <kj/debug.h>
 #include <kj/encoding.h>
 
+#include <algorithm>
+
 namespace ledger {
 
 namespace {
@@ -38,12 +40,12 @@ public:
 
   kj::Own<const Forest> buildForest() {
     auto forest = kj::heap<Forest>(options.forestCapacity);
-    forest->add(Trie::empty(kj::atomicAddRef(store)));
     replay(*forest, loadCheckpoint(*forest));
     return kj::mv(forest);
   }
 
   kj::Own<WalWriter> openLog() {
+    setCheckpointsAside();
     for (auto& name : removeInterruptedCheckpoints(directory)) {
       options.reporter.info(kj::str("removed ", name, ", left by an interrupted checkpoint"));
     }
@@ -58,6 +60,8 @@ public:
                                                                           : WalSync::LATER;
     return kj::heap<WalWriter>(directory.clone(), writerOptions);
   }
+
+  kj::Maybe<uint64_t> loaded() const { return checkpoint; }
 
 private:
   RecoveryPlan makePlan() const {
@@ -79,10 +83,10 @@ private:
   // Returns the first segment to replay.
   uint64_t loadCheckpoint(Forest& forest) {
     kj::Vector<kj::String> failures;
-    kj::Vector<kj::String> unreadable;
+    bool isInterrupted = false;
     for (const auto& start : plan.starts) {
       if (start.from == RecoveryStart::From::EMPTY_LEDGER) {
-        setCheckpointsAside(unreadable);
+        forest.add(Trie::empty(kj::atomicAddRef(store)));
         return start.replayFrom;
       }
       auto file = start.from == RecoveryStart::From::ROOT_CHECKPOINT
@@ -92,14 +96,17 @@ private:
         CheckpointLoader loader(kj::atomicAddRef(store));
         CheckpointReadOptions reading;
         reading.progress = [&](uint64_t done, uint64_t total) {
+          isInterrupted = true;  // Unless it returns.
           options.progress({Progress::Phase::CHECKPOINT, done, total});
+          isInterrupted = false;
         };
         readCheckpoint(directory, file, loader, kj::mv(reading));
         auto tries = loader.takeTries();
         KJ_REQUIRE(tries.size() > 0, "the checkpoint has no trie");
-        for (auto& trie : tries) forest.add(kj::mv(trie));
+        addAll(forest, kj::mv(tries));
       });
       KJ_IF_MAYBE (exception, failure) {
+        if (isInterrupted) kj::throwFatalException(kj::mv(*exception));
         // Memory will not be larger with an older checkpoint, which takes longer, too.
         if (exception->getType() == kj::Exception::Type::OVERLOADED) {
           refuse(kj::str(name, "/", file, ": ", exception->getDescription()));
@@ -112,7 +119,7 @@ private:
           options.reporter.warn(kj::str(name, ": starting from the older ", file,
                                         " and the segments behind it"));
         }
-        setCheckpointsAside(unreadable);
+        if (start.from == RecoveryStart::From::CHECKPOINT) checkpoint = start.checkpoint;
         return start.replayFrom;
       }
     }
@@ -121,17 +128,28 @@ private:
                    "\nRestore one of them from a copy, or start from another directory."));
   }
 
-  // So that they do not stand in the way of the log that is written from here on.
-  void setCheckpointsAside(kj::ArrayPtr<const kj::String> unreadable) {
+  // As flow-go, the empty ledger first. Where the checkpoint has it, that is where it was.
+  void addAll(Forest& forest, kj::Array<kj::Own<const Trie>> tries) {
+    auto isEmpty = [](const kj::Own<const Trie>& trie) { return trie->root().isNull(); };
+    if (std::none_of(tries.begin(), tries.end(), isEmpty)) {
+      forest.add(Trie::empty(kj::atomicAddRef(store)));
+    }
+    for (auto& trie : tries) forest.add(kj::mv(trie));
+  }
+
+  // So that they do not stand in the way of the log that is written from here on. Only once the
+  // ledger is there: until then nothing is certain. The header goes last, so that a crash on the way
+  // leaves a checkpoint that does not load, as it was.
+  void setCheckpointsAside() {
     if (!setsAside()) return;
     for (auto& checkpoint : unreadable) {
-      auto to = renameDamaged(directory, checkpoint);
-      directory.sync();
       for (unsigned part = 0; part < CHECKPOINT_PARTS; ++part) {
         auto partName = checkpointPartName(checkpoint, part);
         if (directory.tryLstat(kj::Path(partName)) == nullptr) continue;
         renameDamaged(directory, partName);
       }
+      directory.sync();
+      auto to = renameDamaged(directory, checkpoint);
       directory.sync();
       options.reporter.warn(kj::str(name, "/", checkpoint, " is set aside, as ", to));
     }
@@ -266,6 +284,8 @@ private:
   LedgerOptions& options;
   kj::Array<WalSegment> segments;
   RecoveryPlan plan;
+  kj::Maybe<uint64_t> checkpoint;      // The one that was loaded, if it has a number.
+  kj::Vector<kj::String> unreadable;  // Those that were tried before it.
 };
 
 }  // namespace
@@ -284,8 +304,8 @@ Recovered recover(const kj::Directory& directory, kj::StringPtr directoryName,
   Recovery recovery(directory, directoryName, *store, options);
   auto forest = recovery.buildForest();
   auto writer = recovery.openLog();
-  return {kj::mv(lock.get<DirectoryLock>()), kj::mv(store), kj::mv(budget), kj::mv(forest),
-          kj::mv(writer)};
+  return {kj::mv(lock.get<DirectoryLock>()), kj::mv(store),  kj::mv(budget), kj::mv(forest),
+          kj::mv(writer),                    recovery.loaded()};
 }
 
 }  // namespace ledger

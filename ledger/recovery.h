@@ -19,6 +19,7 @@ struct Recovered {
   kj::Own<const shm::MemoryBudget> budget;
   kj::Own<const Forest> forest;
   kj::Own<WalWriter> writer;
+  kj::Maybe<uint64_t> checkpoint;  // Number of the one that was loaded.
 };
 
 // As Ledger::open(). The order: lock, checkpoint, segments, cut of a torn tail, removal of what an

@@ -174,6 +174,7 @@ int serve(const Options& options, TerminationSignals& signals) {
 
   const int status = waitForEnd(signals, io, kj::mv(failure.promise));
   host.shuttingDown = true;
+  ledger->giveUpCheckpoint();  // Calls that wait for it would hold up the end.
   for (auto& loop : loops) loop->stop();
   loops.clear();
   return status;

@@ -163,6 +163,7 @@ private:
     };
     {
       kj::Vector<kj::Own<kj::Thread>> threads;  // Joined at the end of the block.
+      KJ_ON_SCOPE_FAILURE(failed = true);
       for (unsigned i = 1; i < options.threads; ++i) {
         threads.add(kj::heap<kj::Thread>([&]() { work(false); }));
       }

@@ -17,8 +17,6 @@ namespace ledger {
 namespace {
 
 constexpr std::string_view PREFIX = "writing-";
-constexpr std::string_view NUMBERED = "checkpoint.";
-
 constexpr kj::WriteMode OVERWRITE = kj::WriteMode::CREATE | kj::WriteMode::MODIFY;
 
 bool isDecimal(std::string_view text) {
@@ -26,20 +24,18 @@ bool isDecimal(std::string_view text) {
          std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-bool isCheckpointName(std::string_view name) {
-  if (name == ROOT_CHECKPOINT_NAME.cStr()) return true;
-  return name.starts_with(NUMBERED) && name.size() >= NUMBERED.size() + 8 &&
-         isDecimal(name.substr(NUMBERED.size()));
+bool isCheckpoint(std::string_view name) {
+  return isCheckpointName(kj::heapString(name.data(), name.size()));
 }
 
 // The checkpoint of which `fileName` is the header or a part; empty if it is neither.
 std::string_view checkpointOf(std::string_view fileName) {
-  if (isCheckpointName(fileName)) return fileName;
+  if (isCheckpoint(fileName)) return fileName;
   auto dot = fileName.rfind('.');
   if (dot == std::string_view::npos || fileName.size() - dot != 4) return {};
   auto checkpoint = fileName.substr(0, dot);
   auto digits = fileName.substr(dot + 1);
-  if (!isCheckpointName(checkpoint) || !isDecimal(digits)) return {};
+  if (!isCheckpoint(checkpoint) || !isDecimal(digits)) return {};
   unsigned part = (digits[0] - '0') * 100 + (digits[1] - '0') * 10 + (digits[2] - '0');
   return part < CHECKPOINT_PARTS ? checkpoint : std::string_view();
 }

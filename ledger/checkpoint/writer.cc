@@ -86,7 +86,7 @@ public:
     directory.sync();
     giveFinalName(outputs[HEADER]);
     directory.sync();
-    uint64_t bytes = done;
+    const uint64_t bytes = *done.lockExclusive();
     options.progress(bytes, bytes);
     return Outcome::WRITTEN;
   }
@@ -126,7 +126,7 @@ public:
     return kj::strArray(left, "");
   }
 
-  WrittenCheckpoint written() const { return {done, subtrieNodes + topNodes}; }
+  WrittenCheckpoint written() const { return {*done.lockShared(), subtrieNodes + topNodes}; }
 
 private:
   struct Output {
@@ -155,18 +155,17 @@ private:
     const CheckpointWriting& writing;
   };
 
-  enum class OnThread { CALLERS, ANOTHER };
-
   // Opens the temporary file, lets `fill` add all between prefix and checksum, and completes it. If
   // `fill` returns STOPPED the file stays incomplete.
   template <typename Fill>
-  Outcome writeFile(Output& output, uint16_t magic, OnThread thread, Fill&& fill) {
+  Outcome writeFile(Output& output, uint16_t magic, Fill&& fill) {
     auto temporary = createTemporary(directory, output.finalName);
     output.temporaryName = kj::mv(temporary.name);
     output.temporaryNameUsed = true;
-    CheckpointFile file(*temporary.file, output.temporaryName, [this, thread](uint64_t bytes) {
-      auto now = done.fetch_add(bytes, std::memory_order_relaxed) + bytes;
-      if (thread == OnThread::CALLERS) options.progress(now, std::max(now, estimate));
+    CheckpointFile file(*temporary.file, output.temporaryName, [this](uint64_t bytes) {
+      auto lock = done.lockExclusive();
+      *lock += bytes;
+      options.progress(*lock, std::max(*lock, estimate));
     });
     file.number(magic);
     file.number(CHECKPOINT_VERSION);
@@ -175,8 +174,8 @@ private:
     return Outcome::WRITTEN;
   }
 
-  Outcome writeSubtries(unsigned part, OnThread thread) {
-    return writeFile(outputs[part], CHECKPOINT_SUBTRIE_MAGIC, thread, [&](CheckpointFile& file) {
+  Outcome writeSubtries(unsigned part) {
+    return writeFile(outputs[part], CHECKPOINT_SUBTRIE_MAGIC, [&](CheckpointFile& file) {
       NodeWriter nodes(store, file, halt, 1);
       auto& own = subtries[part];
       NodeNumbers roots(*store.budget);
@@ -206,11 +205,11 @@ private:
 
   void writeSubtriesSideBySide() {
     std::atomic<unsigned> next = 0;
-    auto work = [&](OnThread thread) {
+    auto work = [&]() {
       for (unsigned part; (part = next.fetch_add(1)) < CHECKPOINT_SUBTRIES;) {
         auto outcome = Outcome::STOPPED;
         KJ_IF_MAYBE (exception,
-                     kj::runCatchingExceptions([&]() { outcome = writeSubtries(part, thread); })) {
+                     kj::runCatchingExceptions([&]() { outcome = writeSubtries(part); })) {
           auto lock = failure.lockExclusive();
           if (*lock == nullptr) *lock = kj::mv(*exception);
           failed = true;
@@ -222,9 +221,9 @@ private:
       kj::Vector<kj::Own<kj::Thread>> threads;  // Joined at the end of the block.
       KJ_ON_SCOPE_FAILURE(failed = true);
       for (unsigned i = 1; i < options.threads; ++i) {
-        threads.add(kj::heap<kj::Thread>([&]() { work(OnThread::ANOTHER); }));
+        threads.add(kj::heap<kj::Thread>(work));
       }
-      work(OnThread::CALLERS);
+      work();
     }
     KJ_IF_MAYBE (exception, *failure.lockExclusive()) {
       kj::throwFatalException(kj::mv(*exception));
@@ -237,7 +236,7 @@ private:
 
   Outcome writeTop() {
     auto& output = outputs[CHECKPOINT_TOP_PART];
-    return writeFile(output, CHECKPOINT_TOP_MAGIC, OnThread::CALLERS, [&](CheckpointFile& file) {
+    return writeFile(output, CHECKPOINT_TOP_MAGIC, [&](CheckpointFile& file) {
       file.number(subtrieNodes);
       NodeWriter nodes(store, file, halt, subtrieNodes + 1, CHECKPOINT_SUBTRIE_HEIGHT + 1,
                        [this](NodeRef node, unsigned prefix) {
@@ -265,7 +264,7 @@ private:
   }
 
   void writeHeader() {
-    writeFile(outputs[HEADER], CHECKPOINT_HEADER_MAGIC, OnThread::CALLERS,
+    writeFile(outputs[HEADER], CHECKPOINT_HEADER_MAGIC,
               [&](CheckpointFile& file) {
                 file.number(static_cast<uint16_t>(CHECKPOINT_SUBTRIES));
                 for (unsigned i = 0; i < CHECKPOINT_PARTS; ++i) file.number(outputs[i].crc);
@@ -283,7 +282,7 @@ private:
   const kj::Directory& directory;
   const kj::ArrayPtr<const kj::Own<const Trie>> tries;
   const Store& store;
-  CheckpointWriteOptions options;  // progress: the caller's thread only.
+  CheckpointWriteOptions options;  // progress: under the lock of `done`.
   const Halt halt;
   const uint64_t estimate;  // Bytes.
 
@@ -293,7 +292,7 @@ private:
   uint64_t subtrieNodes = 0;
   uint64_t topNodes = 0;
 
-  std::atomic<uint64_t> done = 0;    // Bytes.
+  kj::MutexGuarded<uint64_t> done{0};  // Bytes.
   std::atomic<bool> failed = false;  // Others need not go on. Only a hint: relaxed.
   kj::MutexGuarded<kj::Maybe<kj::Exception>> failure;
 };

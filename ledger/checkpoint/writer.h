@@ -32,8 +32,8 @@ struct CheckpointWriteOptions {
   unsigned threads = 2;
 
   // Bytes written, and to be written as far as one can tell before: an estimate, which `done` never
-  // exceeds and meets at the end. Called on the caller's thread about once a MiB, and at the end.
-  // An exception ends the writing as a fault does.
+  // exceeds and meets at the end. Called by one thread at a time, whichever writes, about once a
+  // MiB, and at the end. An exception ends the writing as a fault does.
   kj::Function<void(uint64_t done, uint64_t total)> progress = [](uint64_t, uint64_t) {};
 
   // Looked at by all threads every thousand nodes and once per file.

@@ -4,6 +4,7 @@
 #include <kj/debug.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 
 namespace ledger::testing {
@@ -28,7 +29,7 @@ public:
     inner->sync();
   }
   void datasync() const override {
-    ++faults.datasyncCount;
+    ++std::atomic_ref<int>(faults.datasyncCount);
     KJ_REQUIRE(!trip(faults.datasyncs), "injected fault: fdatasync");
     inner->datasync();
   }

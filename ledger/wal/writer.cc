@@ -190,9 +190,13 @@ void WalWriter::writeGroup() {
         syncOrPoison([&]() { directory->sync(); });
       }
       if (end == piece.start) continue;
+      if (pending > 0 && pending + (end - piece.start) > WAL_MAX_GROUP) {
+        syncOrPoison([&]() { targetOf(newest).datasync(); });
+        pending = 0;
+      }
       targetOf(newest).write(piece.offset, group.slice(piece.start, end).asConst());
       pending += end - piece.start;
-      if (syncing == WalSync::COMMIT || pending > WAL_MAX_GROUP) {
+      if (syncing == WalSync::COMMIT) {
         syncOrPoison([&]() { targetOf(newest).datasync(); });
         pending = 0;
       }

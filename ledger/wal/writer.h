@@ -5,8 +5,8 @@
 // Records are gathered into a group: append() only lays them out in memory, commit() writes the
 // whole group, with one write in each segment that it touches, or undoes it. With WalSync::COMMIT it
 // also makes it durable, with one fdatasync in each segment; else sync() does that later. A segment
-// is synced in any case before the next one is begun, and so is one that has more than WAL_MAX_GROUP
-// bytes unsynced: whatever a crash tears lies within that of the log's end.
+// is synced in any case before the next one is begun, and before a write that would bring the
+// unsynced bytes over WAL_MAX_GROUP: whatever a crash tears lies within that of the log's end.
 //
 // What a failure means. If bytes cannot be written (a full disk, say) the segment is cut back to
 // the last committed byte; if that succeeds, and a sync after it, the writer stays usable, else it

@@ -11,7 +11,7 @@ namespace {
 class Checkpoints : public DaemonTest {};
 
 TEST_F(Checkpoints, AreWrittenOnDemandAndUsedByTheNextStart) {
-  startDaemon();
+  startDaemon({"--disk-reserve", "0"});
   auto ledger = connect();
   Registers registers(20, 1000);
   const RootHash state =
@@ -39,11 +39,12 @@ TEST_F(Checkpoints, AreWrittenOnDemandAndUsedByTheNextStart) {
   for (size_t i = 0; i < values.size(); ++i) EXPECT_TRUE(values[i] == registers.values[i]);
 }
 
-// Segments of one page, a checkpoint for each: several clients set at once while they are written,
-// and a start after a kill finds every acknowledged state.
+// Segments of one page, a checkpoint for each: Sets go on while they are written, and a start after
+// a kill finds every acknowledged state.
 TEST_F(Checkpoints, GoOnUnderSetsAndSurviveAKill) {
   const std::vector<std::string> flags = {"--wal-segment-size", "32KiB", "--checkpoint-distance",
-                                          "1", "--checkpoints-to-keep", "2", "--wal-retention"};
+                                          "1", "--checkpoints-to-keep", "2", "--wal-retention",
+                                          "--disk-reserve", "0"};
   startDaemon(flags);
   auto ledger = connect();
   kj::Vector<RootHash> acknowledged;

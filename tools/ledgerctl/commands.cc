@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/ledgerctl/commands.h"
 
+#include "tools/ledgerctl/progress.h"
 #include "tools/ledgerctl/text.h"
 
 #include <unistd.h>
@@ -22,6 +23,7 @@ struct Run {
   const Options& options;
   const Input& input;
   LedgerClient& client;
+  kj::Timer& timer;
   kj::WaitScope& waitScope;
   Output& output;
 
@@ -158,6 +160,54 @@ ExitCode runProve(Run& run, const RootHash& state) {
       stateText(state), ", ", sizeText(proof.size()), ", fetched ", placeText(proof.place())));
 }
 
+kj::StringPtr logStateText(ServerInfo::Log::State state) {
+  switch (state) {
+    case ServerInfo::Log::State::GOOD:
+      return "good";
+    case ServerInfo::Log::State::REFUSED:
+      return "refused";
+    case ServerInfo::Log::State::FAILED:
+      return "failed";
+    case ServerInfo::Log::State::UNKNOWN:
+      break;
+  }
+  return "unknown";
+}
+
+Json numberJson(const kj::Maybe<uint64_t>& number) {
+  KJ_IF_MAYBE (it, number) return *it;
+  return nullptr;
+}
+
+Json checkpointsJson(const ServerInfo::Checkpoints& checkpoints) {
+  return {{"newest", numberJson(checkpoints.newest)},
+          {"running", numberJson(checkpoints.running)},
+          {"done_bytes", checkpoints.doneBytes},
+          {"total_bytes", checkpoints.totalBytes},
+          {"elapsed_ms", checkpoints.elapsed / kj::MILLISECONDS},
+          {"failure", checkpoints.failure.cStr()}};
+}
+
+// "segment 7", and what is wrong.
+kj::String logText(const ServerInfo& info) {
+  auto text = kj::str("segment ", info.ledger.activeSegment, ", ", logStateText(info.log.state));
+  return info.log.reason.size() == 0 ? kj::mv(text) : kj::str(text, ": ", info.log.reason);
+}
+
+kj::String checkpointsText(const ServerInfo::Checkpoints& checkpoints) {
+  auto text = kj::str("none");
+  KJ_IF_MAYBE (newest, checkpoints.newest) text = kj::str("newest ", *newest);
+  KJ_IF_MAYBE (running, checkpoints.running) {
+    const uint64_t total = kj::max(checkpoints.totalBytes, uint64_t(1));
+    text = kj::str(text, "; ", *running, " is being written, ", checkpoints.doneBytes * 100 / total,
+                   " % of ", sizeText(checkpoints.totalBytes), " in ",
+                   checkpoints.elapsed / kj::SECONDS, " s");
+  }
+  return checkpoints.failure.size() == 0
+             ? kj::mv(text)
+             : kj::str(text, "; the last attempt failed: ", checkpoints.failure);
+}
+
 Json infoJson(const ServerInfo& info) {
   auto& limits = info.limits;
   auto& arenas = info.arenas;
@@ -198,6 +248,8 @@ Json infoJson(const ServerInfo& info) {
         {"active_segment", ledger.activeSegment},
         {"memory_used", ledger.memoryUsed},
         {"memory_limit", ledger.memoryLimit}}},
+      {"log", {{"state", logStateText(info.log.state).cStr()}, {"reason", info.log.reason.cStr()}}},
+      {"checkpoints", checkpointsJson(info.checkpoints)},
   };
 }
 
@@ -213,7 +265,8 @@ kj::String infoText(const ServerInfo& info) {
       "; the newest has ", countText(ledger.newestRegisters, "register"), ", ",
       sizeText(ledger.newestBytes), "\n", "nodes       ", ledger.nodes, " (", "leaves ",
       ledger.leaves, "), ", sizeText(ledger.nodeBytes), "\n", "values      ", ledger.values, ", ",
-      sizeText(ledger.valueBytes), "\n", "log         segment ", ledger.activeSegment, "\n",
+      sizeText(ledger.valueBytes), "\n", "log         ", logText(info), "\n",
+      "checkpoints ", checkpointsText(info.checkpoints), "\n",
       "memory      ", sizeText(ledger.memoryUsed), " of ", sizeText(ledger.memoryLimit),
       "; stores ", sizeText(ledger.committedBytes), " shared, ", sizeText(ledger.privateBytes),
       " private\n", "this session's arenas  ", arenas.arenas, ", ", sizeText(arenas.committedBytes),
@@ -231,6 +284,33 @@ ExitCode runInfo(Run& run) {
   KJ_IF_MAYBE (error, answer.tryGet<Error>()) return run.output.refuse(*error);
   auto& info = answer.get<ServerInfo>();
   return run.output.isJson() ? run.output.object(infoJson(info)) : run.output.line(infoText(info));
+}
+
+ExitCode runCheckpoint(Run& run) {
+  constexpr kj::Duration STEP = 500 * kj::MILLISECONDS;
+  kj::Maybe<ledger::Result<uint64_t>> answer;
+  auto written = run.client.checkpoint()
+                     .then([&answer](ledger::Result<uint64_t>&& result) { answer = kj::mv(result); })
+                     .fork();
+  ProgressBar bar(progressForm(run.output), kj::systemPreciseMonotonicClock());
+  for (;;) {
+    run.wait(written.addBranch().exclusiveJoin(run.timer.afterDelay(STEP)));
+    KJ_IF_MAYBE (result, answer) {
+      bar.clear();
+      KJ_IF_MAYBE (error, result->tryGet<Error>()) return run.output.refuse(*error);
+      auto number = result->get<uint64_t>();
+      return run.output.isJson()
+                 ? run.output.object({{"checkpoint", number}})
+                 : run.output.line(kj::str("checkpoint ", number, " is on disk and reads back"));
+    }
+    // A server that is too busy to tell is still writing.
+    kj::runCatchingExceptions([&]() {
+      auto info = run.wait(run.client.info());
+      KJ_IF_MAYBE (it, info.tryGet<ServerInfo>()) {
+        bar.update("writing", it->checkpoints.doneBytes, it->checkpoints.totalBytes);
+      }
+    });
+  }
 }
 
 // The commands that work on one state.
@@ -262,8 +342,8 @@ kj::OneOf<Input, ExitCode> readInput(const Options& options, Output& output) {
 }
 
 ExitCode runCommand(const Options& options, const Input& input, LedgerClient& client,
-                    kj::WaitScope& waitScope, Output& output) {
-  Run run{options, input, client, waitScope, output};
+                    kj::Timer& timer, kj::WaitScope& waitScope, Output& output) {
+  Run run{options, input, client, timer, waitScope, output};
   switch (options.command) {
     case Command::STATES:
       return runStates(run);
@@ -277,6 +357,8 @@ ExitCode runCommand(const Options& options, const Input& input, LedgerClient& cl
       return withState(run, &runProve);
     case Command::INFO:
       return runInfo(run);
+    case Command::CHECKPOINT:
+      return runCheckpoint(run);
     default:
       break;
   }

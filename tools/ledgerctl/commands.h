@@ -7,6 +7,7 @@
 #include "tools/ledgerctl/output.h"
 
 #include <kj/async.h>
+#include <kj/timer.h>
 
 namespace ledgerctl {
 
@@ -22,7 +23,8 @@ kj::OneOf<Input, ExitCode> readInput(const Options& options, Output& output);
 
 // The commands that need a server. Throws where the client does.
 ExitCode runCommand(const Options& options, const Input& input,
-                    ledger::client::LedgerClient& client, kj::WaitScope& waitScope, Output& output);
+                    ledger::client::LedgerClient& client, kj::Timer& timer,
+                    kj::WaitScope& waitScope, Output& output);
 
 // Needs no server.
 ExitCode runVerify(const Options& options, Output& output);

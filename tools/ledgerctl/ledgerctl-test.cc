@@ -142,6 +142,19 @@ TEST_F(LedgerctlTest, ExitCodesTellWhatWentWrong) {
   EXPECT_EQ(run({"--help"}).code, 0);
 }
 
+TEST_F(LedgerctlTest, ACheckpointIsWrittenOnDemand) {
+  start();
+  ASSERT_EQ(ask({"set", "latest", "0:0x01/2:greeting=hello"}).code, 0);
+  EXPECT_EQ(askJson({"info"})["checkpoints"]["newest"], nullptr);
+  EXPECT_EQ(askJson({"checkpoint"})["checkpoint"], 0);
+  EXPECT_EQ(ask({"checkpoint"}).out, "checkpoint 0 is on disk and reads back\n");
+  auto info = askJson({"info"});
+  EXPECT_EQ(info["checkpoints"]["newest"], 0);
+  EXPECT_EQ(info["checkpoints"]["failure"], "");
+  EXPECT_EQ(info["log"]["state"], "good");
+  EXPECT_EQ(run({"checkpoint", "verify", scratch / "triedir/checkpoint.00000000"}).code, 0);
+}
+
 TEST_F(LedgerctlTest, InfoSaysWhatTheServerIs) {
   start();
   auto info = askJson({"info"});

@@ -43,7 +43,8 @@ ExitCode runWithServer(const Options& options, Output& output) {
     // Also a server that refuses: another version, or no shared memory where it was asked for.
     return output.fail(ExitCode::NO_CONNECTION, exception->getDescription());
   }
-  return runCommand(options, input.get<Input>(), *client, io.waitScope, output);
+  return runCommand(options, input.get<Input>(), *client, io.provider->getTimer(),
+                    io.waitScope, output);
 }
 
 ExitCode runOnFiles(const Options& options, Output& output) {

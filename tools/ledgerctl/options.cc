@@ -179,12 +179,17 @@ seen only by a start.
 )") + WAL_FOOTER);
 }
 
-// Those that look at a checkpoint's files.
+// The server writes one, or else those that look at a checkpoint's files.
 void addCheckpointCommands(CLI::App& app, Options& options) {
-  auto& checkpoint = addGroup(
-      app, "checkpoint",
-      "Look at the files of a checkpoint: info, roots, verify, export; needs no server");
-  checkpoint.footer(CHECKPOINT_FOOTER);
+  auto& checkpoint =
+      addCommand(app, options, Command::CHECKPOINT, "checkpoint",
+                 "Have the server write one; or, with info, roots, verify or export, look at the "
+                 "files of one, which needs no server");
+  checkpoint.footer(std::string(R"(
+Without a subcommand: the server writes a checkpoint of all that was acknowledged, reads it
+back, and its number is printed. That may take long; on a terminal a bar shows how far it is.
+Ctrl-C ends the waiting, not the writing.
+)") + CHECKPOINT_FOOTER);
   auto add = [&](Command which, const char* name, const char* description) -> CLI::App& {
     auto& command = addCommand(checkpoint, options, which, name, description);
     command.add_option("FILE", options.path, "The checkpoint's header")->required();
@@ -265,6 +270,7 @@ bool needsServer(Command command) {
     case Command::SET:
     case Command::PROVE:
     case Command::INFO:
+    case Command::CHECKPOINT:
       return true;
     case Command::VERIFY:
     case Command::WAL_DUMP:

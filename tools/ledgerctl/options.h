@@ -21,6 +21,7 @@ enum class Command {
   PROVE,
   VERIFY,
   INFO,
+  CHECKPOINT,
   WAL_DUMP,
   WAL_VERIFY,
   CHECKPOINT_INFO,

@@ -87,9 +87,9 @@ func (g *game) live(t *testing.T, e engine) {
 		must(t, err)
 	}
 	if g.played {
-		must(t, g.model.opening())
+		must(t, g.model.opening(e))
 	} else {
-		g.model.openingNew()
+		g.model.openingNew(e)
 	}
 	g.played = true
 	must(t, e.open(g.model.directory, g.config))
@@ -126,8 +126,10 @@ func (g *game) live(t *testing.T, e engine) {
 func (g *game) step(t *testing.T, e engine) {
 	switch choice := g.IntN(100); {
 	case choice < 10:
-		count := 2 + g.IntN(4)
-		if states := g.model.usable(count); len(states) > 0 {
+		// Each one may bring others two steps closer to their end: by itself, and by pushing out of the
+		// queue what it has twice.
+		count := 2 + g.IntN(min(4, g.config.capacity/4-1))
+		if states := g.model.usable(2 * count); len(states) > 0 {
 			updates := make([]update, count)
 			for i := range updates {
 				updates[i] = g.next(g.model, states)

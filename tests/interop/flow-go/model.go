@@ -22,10 +22,11 @@ type model struct {
 
 	known map[ledger.State]*state // All that were ever expected here.
 
-	log     []entry                // Of the segments that are still there.
-	queueAt map[int][]ledger.State // What a checkpoint holds, by its number.
+	log  []entry      // Of the segments that are still there.
+	held map[int]held // By the number of a checkpoint.
 
 	// Of the ledger that is open.
+	isOurs  bool
 	forest  []ledger.State
 	queue   []ledger.State
 	shadows [][]ledger.State // The forests of starts from each of the checkpoints that may be made.
@@ -41,6 +42,9 @@ type state struct {
 	values map[string]ledger.Value // By encoded key, allocated ones only.
 }
 
+// held is what a checkpoint of this number has: the one that there is or may be, flow-go's, ledgerd's.
+type held struct{ it, theirs, ours []ledger.State }
+
 // entry is one Set of the log.
 type entry struct {
 	segment       int
@@ -53,7 +57,7 @@ func newModel(directory string, c config) *model {
 		directory: directory,
 		config:    c,
 		known:     map[ledger.State]*state{ledger.State(empty.RootHash()): {trie: empty}},
-		queueAt:   map[int][]ledger.State{},
+		held:      map[int]held{},
 		verified:  map[int]bool{},
 	}
 }
@@ -133,7 +137,7 @@ func (m *model) replay(checkpoints []int, first, last int) ([]ledger.State, erro
 			newest = max(newest, number)
 		}
 	}
-	forest := m.load(m.queueAt[newest])
+	forest := m.load(m.held[newest].it)
 	for _, e := range m.log {
 		if e.segment <= newest || e.segment < first {
 			continue
@@ -177,7 +181,7 @@ func (m *model) plan() (checkpoints []int, first, last int, err error) {
 }
 
 // opening is called before a ledger opens the directory, and sets the forest it must have then.
-func (m *model) opening() error {
+func (m *model) opening(e engine) error {
 	checkpoints, first, last, err := m.plan()
 	if err != nil {
 		return err
@@ -185,17 +189,19 @@ func (m *model) opening() error {
 	if m.forest, err = m.replay(checkpoints, first, last); err != nil {
 		return err
 	}
+	_, m.isOurs = e.(*ledgerd)
 	m.queue = m.forest
 	m.shadows = nil
 	m.segment, m.records = last, 0
 	if !slices.Contains(checkpoints, last-1) {
-		m.queueAt[last-1] = m.queue
+		m.held[last-1] = m.holding()
 	}
 	return nil
 }
 
 // openingNew is opening for a directory that nobody had yet.
-func (m *model) openingNew() {
+func (m *model) openingNew(e engine) {
+	_, m.isOurs = e.(*ledgerd)
 	m.forest = []ledger.State{initialState()}
 	m.queue = m.forest
 }
@@ -262,10 +268,25 @@ func (m *model) absorb(answered, inFlight []update) (torn bool, err error) {
 // finishSegments: nothing more will be in segments before `next`.
 func (m *model) finishSegments(next int) {
 	for ; m.segment < next; m.segment++ {
-		m.queueAt[m.segment] = m.queue
-		m.shadows = append(m.shadows, m.load(m.queue))
+		m.held[m.segment] = m.holding()
+		m.shadows = append(m.shadows, m.load(m.held[m.segment].it))
 		m.records = 0
 	}
+}
+
+// holding is what a checkpoint made now holds. flow-go's queue counts states that come again, and so
+// may lack others that are in the forest. ledgerd takes the forest where a start from the queue would
+// not come to it.
+func (m *model) holding() held {
+	h := held{theirs: m.queue, ours: m.queue}
+	if !slices.Equal(m.load(m.queue), m.forest) {
+		h.ours = m.forest
+	}
+	h.it = h.theirs
+	if m.isOurs {
+		h.it = h.ours
+	}
+	return h
 }
 
 // closed is called when no ledger has the directory open any more.
@@ -290,7 +311,7 @@ func (m *model) verifyCheckpoints() (int, error) {
 		if m.verified[number] {
 			continue
 		}
-		if err := m.verifyCheckpoint(number); err != nil {
+		if err := m.verifyCheckpoint(m.directory, number, m.held[number].it); err != nil {
 			return count, fmt.Errorf("checkpoint %d: %w", number, err)
 		}
 		m.verified[number] = true
@@ -299,8 +320,8 @@ func (m *model) verifyCheckpoints() (int, error) {
 	return count, nil
 }
 
-func (m *model) verifyCheckpoint(number int) error {
-	tries, err := wal.OpenAndReadCheckpointV6(m.directory, wal.NumberToFilename(number), zerolog.Nop())
+func (m *model) verifyCheckpoint(directory string, number int, states []ledger.State) error {
+	tries, err := wal.OpenAndReadCheckpointV6(directory, wal.NumberToFilename(number), zerolog.Nop())
 	if err != nil {
 		return err
 	}
@@ -308,8 +329,8 @@ func (m *model) verifyCheckpoint(number int) error {
 	for i, t := range tries {
 		roots[i] = ledger.State(t.RootHash())
 	}
-	if !slices.Equal(roots, m.queueAt[number]) {
-		return fmt.Errorf("it has the states %v, not %v", roots, m.queueAt[number])
+	if !slices.Equal(roots, states) {
+		return fmt.Errorf("it has the states %v, not %v", roots, states)
 	}
 	for i, t := range tries {
 		if i == len(tries)-1 && !t.IsAValidTrie() {
@@ -336,15 +357,19 @@ func (m *model) verifyCheckpoint(number int) error {
 }
 
 // usable returns the states, oldest first, that an update may start from: those in the forest after
-// any start that can come, even if `more` other updates get in before it. A state may be missing
-// after a start though it was there before: the queue that checkpoints are made from counts repeated
-// states, and a state that comes again keeps its old place in a forest that still has it.
+// any start that can come, even if `more` other updates get in before it. With ledgerd it is all of
+// them. With flow-go a state may be missing after a start though it was there before: its checkpoints
+// may lack it, or it came again and kept its old place in a forest that still had it.
 func (m *model) usable(more int) []ledger.State {
 	staying := func(list []ledger.State) []ledger.State {
 		return list[min(len(list), max(0, len(list)+more-m.config.capacity)):]
 	}
+	if m.isOurs {
+		return staying(m.forest)
+	}
 	states := slices.Clone(staying(m.forest))
-	for _, other := range append([][]ledger.State{m.queue}, m.shadows...) {
+	// A checkpoint may also be made of what is here now.
+	for _, other := range append([][]ledger.State{m.queue, m.load(m.queue)}, m.shadows...) {
 		other = staying(other)
 		states = slices.DeleteFunc(states, func(s ledger.State) bool { return !slices.Contains(other, s) })
 	}
