@@ -153,10 +153,7 @@ bool Checkpointer::queueLeadsToForest(const State& state) const {
     loaded.push_back(root);
     if (loaded.size() > capacity) loaded.pop_front();
   };
-  auto isEmpty = [](const kj::Own<const Trie>& trie) { return trie->root().isNull(); };
-  if (std::none_of(state.queue.begin(), state.queue.end(), isEmpty)) {
-    load(hash::defaultHash(TRIE_HEIGHT));
-  }
+  load(hash::defaultHash(TRIE_HEIGHT));
   for (auto& trie : state.queue) load(trie->rootHash());
   return std::equal(loaded.begin(), loaded.end(), state.forest.begin(), state.forest.end(),
                     [](const RootHash& root, const kj::Own<const Trie>& trie) {

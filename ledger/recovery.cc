@@ -14,8 +14,6 @@
 #include <kj/debug.h>
 #include <kj/encoding.h>
 
-#include <algorithm>
-
 namespace ledger {
 
 namespace {
@@ -40,6 +38,7 @@ public:
 
   kj::Own<const Forest> buildForest() {
     auto forest = kj::heap<Forest>(options.forestCapacity);
+    forest->add(Trie::empty(kj::atomicAddRef(store)));
     replay(*forest, loadCheckpoint(*forest));
     return kj::mv(forest);
   }
@@ -85,10 +84,7 @@ private:
     kj::Vector<kj::String> failures;
     bool isInterrupted = false;
     for (const auto& start : plan.starts) {
-      if (start.from == RecoveryStart::From::EMPTY_LEDGER) {
-        forest.add(Trie::empty(kj::atomicAddRef(store)));
-        return start.replayFrom;
-      }
+      if (start.from == RecoveryStart::From::EMPTY_LEDGER) return start.replayFrom;
       auto file = start.from == RecoveryStart::From::ROOT_CHECKPOINT
                       ? kj::str(ROOT_CHECKPOINT_NAME)
                       : checkpointName(start.checkpoint);
@@ -103,7 +99,7 @@ private:
         readCheckpoint(directory, file, loader, kj::mv(reading));
         auto tries = loader.takeTries();
         KJ_REQUIRE(tries.size() > 0, "the checkpoint has no trie");
-        addAll(forest, kj::mv(tries));
+        for (auto& trie : tries) forest.add(kj::mv(trie));
       });
       KJ_IF_MAYBE (exception, failure) {
         if (isInterrupted) kj::throwFatalException(kj::mv(*exception));
@@ -126,15 +122,6 @@ private:
     refuse(kj::str("no checkpoint that the ledger could start from loads:\n",
                    kj::strArray(failures, "\n"),
                    "\nRestore one of them from a copy, or start from another directory."));
-  }
-
-  // As flow-go, the empty ledger first. Where the checkpoint has it, that is where it was.
-  void addAll(Forest& forest, kj::Array<kj::Own<const Trie>> tries) {
-    auto isEmpty = [](const kj::Own<const Trie>& trie) { return trie->root().isNull(); };
-    if (std::none_of(tries.begin(), tries.end(), isEmpty)) {
-      forest.add(Trie::empty(kj::atomicAddRef(store)));
-    }
-    for (auto& trie : tries) forest.add(kj::mv(trie));
   }
 
   // So that they do not stand in the way of the log that is written from here on. Only once the

@@ -357,21 +357,23 @@ func (m *model) verifyCheckpoint(directory string, number int, states []ledger.S
 }
 
 // usable returns the states, oldest first, that an update may start from: those in the forest after
-// any start that can come, even if `more` other updates get in before it. With ledgerd it is all of
-// them. With flow-go a state may be missing after a start though it was there before: its checkpoints
-// may lack it, or it came again and kept its old place in a forest that still had it.
+// any start that can come, even if `more` other updates get in before it. With flow-go a state may be
+// missing after a start though it was there before: its checkpoints may lack it, or it came again and
+// kept its old place in a forest that still had it. With either of them that goes for the empty state
+// where it came again, since a start puts it first.
 func (m *model) usable(more int) []ledger.State {
 	staying := func(list []ledger.State) []ledger.State {
 		return list[min(len(list), max(0, len(list)+more-m.config.capacity)):]
 	}
-	if m.isOurs {
-		return staying(m.forest)
+	// A checkpoint may also be made of what is here now.
+	starts := append([][]ledger.State{m.load(m.holding().it)}, m.shadows...)
+	if !m.isOurs {
+		starts = append(starts, m.queue)
 	}
 	states := slices.Clone(staying(m.forest))
-	// A checkpoint may also be made of what is here now.
-	for _, other := range append([][]ledger.State{m.queue, m.load(m.queue)}, m.shadows...) {
-		other = staying(other)
-		states = slices.DeleteFunc(states, func(s ledger.State) bool { return !slices.Contains(other, s) })
+	for _, start := range starts {
+		start = staying(start)
+		states = slices.DeleteFunc(states, func(s ledger.State) bool { return !slices.Contains(start, s) })
 	}
 	return states
 }
