@@ -5,6 +5,7 @@
 #include "ledger/checkpoint/names.h"
 #include "ledger/encoding.h"
 #include "ledger/ledger.h"
+#include "tests/testing/kept-warnings.h"
 #include "tests/testing/scratch-folder.h"
 
 #include <gtest/gtest.h>
@@ -22,19 +23,6 @@ namespace {
 using testing::ScratchFolder;
 using testing::segmentsOf;
 using Superfluous = CheckpointPolicy::Superfluous;
-
-class Notes final : public Reporter {
-public:
-  // Called with each text, on the thread that tells it.
-  std::function<void(const std::string&)> onInfo = [](const std::string&) {};
-
-  void info(kj::StringPtr text) const override { onInfo(text.cStr()); }
-  void warn(kj::StringPtr text) const override { texts.lockExclusive()->push_back(text.cStr()); }
-  std::vector<std::string> take() const { return std::exchange(*texts.lockExclusive(), {}); }
-
-private:
-  kj::MutexGuarded<std::vector<std::string>> texts;
-};
 
 class StopAtOnce final : public Stop {
 public:
@@ -115,7 +103,7 @@ protected:
 
   kj::Own<kj::Filesystem> filesystem = kj::newDiskFilesystem();
   ScratchFolder scratch;
-  Notes notes;
+  testing::KeptWarnings notes;
   kj::Own<Ledger> ledger;
 };
 

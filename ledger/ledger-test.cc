@@ -4,6 +4,7 @@
 #include "ledger/encoding.h"
 #include "ledger/proof/verify.h"
 #include "ledger/wal/wal-testing.h"
+#include "tests/testing/kept-warnings.h"
 
 #include <gtest/gtest.h>
 #include <kj/debug.h>
@@ -27,17 +28,6 @@ kj::Array<kj::byte> keyOf(kj::StringPtr name) {
   auto encoded = encodeKey(kj::arrayPtr(&part, 1));
   return kj::mv(encoded.get<kj::Array<kj::byte>>());
 }
-
-// Keeps warnings until they are taken.
-class Warnings final : public Reporter {
-public:
-  void info(kj::StringPtr) const override {}
-  void warn(kj::StringPtr text) const override { texts.lockExclusive()->push_back(text.cStr()); }
-  std::vector<std::string> take() const { return std::exchange(*texts.lockExclusive(), {}); }
-
-private:
-  kj::MutexGuarded<std::vector<std::string>> texts;
-};
 
 // A ledger over a directory in memory that can be closed and opened again.
 class LedgerTest : public ::testing::Test {
@@ -91,7 +81,7 @@ protected:
   testing::Faults faults;
   SyncPolicy walSync;
   kj::Own<Ledger> ledger;
-  Warnings warnings;
+  testing::KeptWarnings warnings;
 };
 
 TEST_F(LedgerTest, AnEmptyDirectoryBecomesALedger) {

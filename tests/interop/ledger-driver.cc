@@ -20,6 +20,7 @@
 // reason. The end of the input closes the ledger.
 
 #include "ledger/ledger.h"
+#include "tests/testing/kept-warnings.h"
 
 #include <kj/debug.h>
 #include <kj/encoding.h>
@@ -68,17 +69,6 @@ RootHash stateFromHex(const Json& json) {
 Json refusal(const Error& error) {
   return {{"error", error.message.cStr()}, {"reason", unsigned(error.reason)}};
 }
-
-// Keeps what an operator would be warned of.
-class Warnings final : public Reporter {
-public:
-  void info(kj::StringPtr) const override {}
-  void warn(kj::StringPtr text) const override { texts.lockExclusive()->push_back(text.cStr()); }
-  std::vector<std::string> take() const { return std::exchange(*texts.lockExclusive(), {}); }
-
-private:
-  kj::MutexGuarded<std::vector<std::string>> texts;
-};
 
 class Driver final {
 public:
@@ -168,7 +158,7 @@ private:
   const Ledger& ledger() const { return *KJ_REQUIRE_NONNULL(opened, "no ledger is open"); }
 
   kj::Own<kj::Filesystem> filesystem = kj::newDiskFilesystem();
-  Warnings warnings;
+  testing::KeptWarnings warnings;
   kj::Maybe<kj::Own<Ledger>> opened;  // Uses `warnings`.
 };
 

@@ -8,6 +8,7 @@
 #include "ledger/ledger.h"
 #include "tests/golden/blob.h"
 #include "tests/golden/scenario.h"
+#include "tests/testing/kept-warnings.h"
 #include "tests/testing/scratch-folder.h"
 
 #include <gtest/gtest.h>
@@ -144,16 +145,6 @@ const std::map<std::string, Expected> EXPECTED = {
     {"root-checkpoint", {Start::AS_FLOW_GO}},
 };
 
-class Notes final : public Reporter {
-public:
-  void info(kj::StringPtr) const override {}
-  void warn(kj::StringPtr text) const override { texts.lockExclusive()->push_back(text.cStr()); }
-  std::vector<std::string> take() const { return std::exchange(*texts.lockExclusive(), {}); }
-
-private:
-  kj::MutexGuarded<std::vector<std::string>> texts;
-};
-
 class Folder {
 public:
   Folder(const std::string& from, uint32_t capacity) : capacity(capacity) {
@@ -211,7 +202,7 @@ public:
     return result;
   }
 
-  Notes notes;
+  testing::KeptWarnings notes;
 
 private:
   const uint32_t capacity;
