@@ -34,8 +34,9 @@ CheckpointLoader::CheckpointLoader(kj::Own<const Store> store) : store(kj::mv(st
 
 CheckpointLoader::~CheckpointLoader() noexcept(false) {
   for (auto& part : parts) {
-    for (auto slot : part.slots) KJ_ASSERT(store->nodes.release(NodeRef::interior(slot)));
-    store->nodes.free(part.slots);
+    auto unused = part.slots.slice(part.usedSlots, part.slots.size());
+    for (auto slot : unused) KJ_ASSERT(store->nodes.release(NodeRef::interior(slot)));
+    store->nodes.free(unused);
     for (size_t i = 0; i < part.nodes.size(); ++i) {
       if (!(part.isTaken[i / 64] >> i % 64 & 1)) store->release(part.nodes[i]);
     }
@@ -58,7 +59,8 @@ void CheckpointLoader::begin(kj::ArrayPtr<const uint64_t> nodesPerPart, uint64_t
   reservation = kj::mv(reserved.get<shm::Reservation>());
   parts = KJ_MAP(count, nodesPerPart) {
     Part part;
-    part.nodes = kj::heapArray<NodeRef>(count + 1);
+    part.nodes.reserve(count + 1);
+    part.nodes.add();
     part.isTaken = kj::heapArray<uint64_t>(count / 64 + 1);
     for (auto& word : part.isTaken) word = 0;
     return part;
@@ -67,18 +69,15 @@ void CheckpointLoader::begin(kj::ArrayPtr<const uint64_t> nodesPerPart, uint64_t
 }
 
 uint64_t CheckpointLoader::takeSlot(Part& part) {
-  if (part.slots.size() == 0) {
-    auto wanted = std::min<uint64_t>(SLOTS_AT_ONCE, part.nodes.size());
-    auto slots = kj::heapArray<uint64_t>(wanted);
+  if (part.usedSlots == part.slots.size()) {
+    auto slots = kj::heapArray<uint64_t>(std::min<uint64_t>(SLOTS_AT_ONCE, part.nodes.capacity()));
     KJ_IF_MAYBE (shortage, store->nodes.allocate(slots)) {
       outOfMemory(*shortage);
     }
-    // From the back, so that neighbours in the file are neighbours in memory.
-    for (size_t i = slots.size(); i-- > 0;) part.slots.add(slots[i]);
+    part.slots = kj::mv(slots);
+    part.usedSlots = 0;
   }
-  auto slot = part.slots.back();
-  part.slots.removeLast();
-  return slot;
+  return part.slots[part.usedSlots++];
 }
 
 void CheckpointLoader::leaf(unsigned number, uint64_t index, unsigned height, const Hash& hash,
@@ -93,7 +92,8 @@ void CheckpointLoader::leaf(unsigned number, uint64_t index, unsigned height, co
   leaf.payload = {};
   leaf.meta = height;
   leaf.hash = hash;
-  part.nodes[index] = NodeRef::leaf(slot);
+  KJ_ASSERT(part.nodes.size() == index);
+  part.nodes.add(NodeRef::leaf(slot));
 
   const uint64_t size = stored.key.size() + stored.value.size();
   if (part.pending.size() == MOST_PENDING || part.payloadBytes.size() + size > MOST_PENDING_BYTES) {
@@ -151,7 +151,8 @@ void CheckpointLoader::interior(unsigned number, uint64_t index, unsigned, const
   auto& interior = store->nodes.writeInterior(slot);
   interior.left = interior.right = {};
   interior.hash = hash;
-  part.nodes[index] = NodeRef::interior(slot);
+  KJ_ASSERT(part.nodes.size() == index);
+  part.nodes.add(NodeRef::interior(slot));
   for (auto child : {left, right}) {
     if (child.isNil()) continue;
     auto& from = parts[child.part];

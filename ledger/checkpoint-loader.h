@@ -48,11 +48,13 @@ private:
   };
   // The nodes of a part, and free slots for those to come.
   struct Part {
-    // [index]; [0] is null. A slot begins with one reference, which is ours until a parent, or a
-    // trie, takes it over: then `isTaken` is set, and others get references of their own.
-    kj::Array<NodeRef> nodes;
+    // [index]; [0] is null; as many as have come, with room for all. A slot begins with one
+    // reference, which is ours until a parent, or a trie, takes it over: then `isTaken` is set, and
+    // others get references of their own.
+    kj::Vector<NodeRef> nodes;
     kj::Array<uint64_t> isTaken;  // Bit [index].
-    kj::Vector<uint64_t> slots;
+    kj::Array<uint64_t> slots;
+    size_t usedSlots = 0;  // Of `slots`, from the front.
     kj::Vector<Pending> pending;
     kj::Vector<kj::byte> payloadBytes;  // Of the pending ones: keys and values, back to back.
     kj::Vector<Parent> parents;

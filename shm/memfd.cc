@@ -5,7 +5,9 @@
 
 #include <cerrno>
 #include <csignal>
+#include <fstream>
 #include <limits>
+#include <string>
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -45,6 +47,18 @@ void checkFileSizeLimit(uint64_t size) {
              size, limit.rlim_cur);
 }
 
+// Whether memfds may have huge pages here: where a mapping asks for them (advise, within_size) or
+// anywhere (always, force). The setting is read once.
+bool hugePagesGranted() {
+  static const bool GRANTED = []() {
+    std::ifstream setting("/sys/kernel/mm/transparent_hugepage/shmem_enabled");
+    std::string line;
+    return std::getline(setting, line) && line.find("[never]") == std::string::npos &&
+           line.find("[deny]") == std::string::npos;
+  }();
+  return GRANTED;
+}
+
 // For kernels without MADV_POPULATE_WRITE: one write a page, of what is there.
 void touch(kj::ArrayPtr<kj::byte> pages) {
   for (uint64_t at = 0; at < pages.size(); at += pageSize()) {
@@ -75,6 +89,8 @@ kj::Own<Memfd> Memfd::create(kj::StringPtr name, uint64_t size) {
   // From here the new object unmaps.
   auto result = kj::heap<Memfd>(kj::mv(fd), kj::arrayPtr(reinterpret_cast<kj::byte*>(start), size));
   KJ_SYSCALL(fcntl(result->fd, F_ADD_SEALS, SEALS), name, size);
+  // A wish: a kernel without huge pages does not know the advice.
+  if (hugePagesGranted()) madvise(start, size, MADV_HUGEPAGE);
   return result;
 }
 
@@ -90,6 +106,13 @@ void Memfd::commit(uint64_t offset, uint64_t length, Warm warm) const {
                  offset % pageSize() == 0 && length % pageSize() == 0,
              "not whole pages of this memfd", offset, length, mapping.size());
 
+  auto pages = bytes().slice(offset, offset + length);
+  // The mapping has asked for huge pages, which fallocate does not know: it would take small ones.
+  if (warm == Warm::YES && hugePagesGranted() && length > 0 &&
+      madvise(pages.begin(), pages.size(), MADV_POPULATE_WRITE) == 0) {
+    return;
+  }
+
   for (uint64_t done = 0; done < length;) {
     const uint64_t step = kj::min(length - done, COMMIT_STEP);
     // ENOMEM, ENOSPC: no memory under vm.overcommit_memory=2. Elsewhere the kernel does not refuse.
@@ -99,7 +122,6 @@ void Memfd::commit(uint64_t offset, uint64_t length, Warm warm) const {
   }
   if (warm == Warm::NO || length == 0) return;
 
-  auto pages = bytes().slice(offset, offset + length);
   KJ_SYSCALL_HANDLE_ERRORS(madvise(pages.begin(), pages.size(), MADV_POPULATE_WRITE)) {
     case EINVAL:
       touch(pages);

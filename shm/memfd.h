@@ -21,7 +21,8 @@ uint64_t pageSize();
 class Memfd final {
 public:
   // Makes a memfd of `size` bytes (a multiple of the page size), maps it writable and seals it.
-  // No page is committed. Throws on failure. `name` shows in /proc/<pid>/fd only.
+  // No page is committed. Throws on failure. `name` shows in /proc/<pid>/fd only. Asks for huge
+  // pages, which the system grants if its transparent_hugepage/shmem_enabled is advise or more.
   static kj::Own<Memfd> create(kj::StringPtr name, uint64_t size);
 
   // Commits the pages of [offset, offset + length): page-aligned, within the size. Ask a

@@ -6,32 +6,13 @@
 
 #include <kj/debug.h>
 
-#include <cstring>
-
 namespace ledger {
 namespace {
 
-constexpr size_t BUFFER_SIZE = 1 << 20;
-
-template <typename T>
-T readBigEndian(kj::ArrayPtr<const kj::byte> bytes) {
-  KJ_IREQUIRE(bytes.size() == sizeof(T));
-  T value = 0;
-  for (kj::byte b : bytes) value = static_cast<T>(value << 8 | b);
-  return value;
-}
+// Of a second-level cache, so that the bytes are still there when they are summed up and decoded.
+constexpr size_t BUFFER_SIZE = 256 << 10;
 
 }  // namespace
-
-uint16_t readU16(kj::ArrayPtr<const kj::byte> bytes) {
-  return readBigEndian<uint16_t>(bytes);
-}
-uint32_t readU32(kj::ArrayPtr<const kj::byte> bytes) {
-  return readBigEndian<uint32_t>(bytes);
-}
-uint64_t readU64(kj::ArrayPtr<const kj::byte> bytes) {
-  return readBigEndian<uint64_t>(bytes);
-}
 
 kj::Array<kj::byte> readExactly(const kj::ReadableFile& file, kj::StringPtr name, uint64_t offset,
                                 size_t length) {
@@ -57,6 +38,7 @@ void PartStream::fill() {
   memmove(buffer.begin(), buffer.begin() + begin, end - begin);
   end -= begin;
   begin = 0;
+  large = nullptr;
   size_t wanted = kj::min(uint64_t(buffer.size() - end), bodyEnd - fetched);
   size_t got = file.read(fetched, buffer.slice(end, end + wanted));
   KJ_REQUIRE(got == wanted, "a checkpoint file became shorter while it was read", fileName, fetched,
@@ -67,42 +49,26 @@ void PartStream::fill() {
   onRead(got);
 }
 
-kj::ArrayPtr<const kj::byte> PartStream::take(uint64_t length, kj::StringPtr what) {
+kj::ArrayPtr<const kj::byte> PartStream::takeAcross(uint64_t length, kj::StringPtr what) {
   KJ_REQUIRE(length <= left(), "a checkpoint file ends too early", fileName, what, taken, length,
              left());
-  large = nullptr;
-  if (length > end - begin) {
-    if (length > buffer.size()) {
-      large = kj::heapArray<kj::byte>(length);
-      size_t held = end - begin;
-      memcpy(large.begin(), buffer.begin() + begin, held);
-      begin = end = 0;
-      auto rest = large.slice(held, length);
-      size_t got = file.read(fetched, rest);
-      KJ_REQUIRE(got == rest.size(), "a checkpoint file became shorter while it was read", fileName,
-                 fetched, rest.size(), got);
-      crc = extendCrc32c(crc, rest);
-      fetched += got;
-      taken += length;
-      onRead(got);
-      return large;
-    }
+  if (length <= buffer.size()) {
     fill();
+    return take(length, what);
   }
-  auto bytes = buffer.slice(begin, begin + length).asConst();
-  begin += length;
+  large = kj::heapArray<kj::byte>(length);
+  size_t held = end - begin;
+  memcpy(large.begin(), buffer.begin() + begin, held);
+  begin = end = 0;
+  auto rest = large.slice(held, length);
+  size_t got = file.read(fetched, rest);
+  KJ_REQUIRE(got == rest.size(), "a checkpoint file became shorter while it was read", fileName,
+             fetched, rest.size(), got);
+  crc = extendCrc32c(crc, rest);
+  fetched += got;
   taken += length;
-  return bytes;
-}
-
-uint16_t PartStream::takeU16(kj::StringPtr what) {
-  return readU16(take(2, what));
-}
-uint32_t PartStream::takeU32(kj::StringPtr what) {
-  return readU32(take(4, what));
-}
-uint64_t PartStream::takeU64(kj::StringPtr what) {
-  return readU64(take(8, what));
+  onRead(got);
+  return large;
 }
 
 void PartStream::finish(uint32_t expected) {

@@ -7,9 +7,37 @@
 #include <kj/function.h>
 #include <kj/string.h>
 
+#include <bit>
 #include <cstdint>
+#include <cstring>
 
 namespace ledger {
+
+// A big-endian number. `bytes` must have its size.
+template <typename T>
+T readBigEndian(kj::ArrayPtr<const kj::byte> bytes) {
+  static_assert(std::endian::native == std::endian::little);
+  KJ_IREQUIRE(bytes.size() == sizeof(T));
+  T value;
+  memcpy(&value, bytes.begin(), sizeof(T));
+  if constexpr (sizeof(T) == 2) {
+    return __builtin_bswap16(value);
+  } else if constexpr (sizeof(T) == 4) {
+    return __builtin_bswap32(value);
+  } else {
+    static_assert(sizeof(T) == 8);
+    return __builtin_bswap64(value);
+  }
+}
+inline uint16_t readU16(kj::ArrayPtr<const kj::byte> bytes) {
+  return readBigEndian<uint16_t>(bytes);
+}
+inline uint32_t readU32(kj::ArrayPtr<const kj::byte> bytes) {
+  return readBigEndian<uint32_t>(bytes);
+}
+inline uint64_t readU64(kj::ArrayPtr<const kj::byte> bytes) {
+  return readBigEndian<uint64_t>(bytes);
+}
 
 // Thread: one at a time.
 class PartStream final {
@@ -22,11 +50,17 @@ public:
 
   // The next bytes, valid until the next call. Throws if fewer are left before the checksum: `what`
   // they were to be is for the message.
-  kj::ArrayPtr<const kj::byte> take(uint64_t length, kj::StringPtr what);
+  kj::ArrayPtr<const kj::byte> take(uint64_t length, kj::StringPtr what) {
+    if (length > end - begin) return takeAcross(length, what);
+    auto bytes = buffer.slice(begin, begin + length).asConst();
+    begin += length;
+    taken += length;
+    return bytes;
+  }
 
-  uint16_t takeU16(kj::StringPtr what);
-  uint32_t takeU32(kj::StringPtr what);
-  uint64_t takeU64(kj::StringPtr what);
+  uint16_t takeU16(kj::StringPtr what) { return readU16(take(2, what)); }
+  uint32_t takeU32(kj::StringPtr what) { return readU32(take(4, what)); }
+  uint64_t takeU64(kj::StringPtr what) { return readU64(take(8, what)); }
 
   // Throws unless nothing but the checksum is left, and it is that of the bytes taken, and
   // `expected`.
@@ -37,6 +71,8 @@ public:
   uint64_t left() const { return bodyEnd - taken; }  // Without the checksum.
 
 private:
+  // take(), where the buffer does not hold as much.
+  kj::ArrayPtr<const kj::byte> takeAcross(uint64_t length, kj::StringPtr what);
   void fill();
 
   const kj::ReadableFile& file;
@@ -52,11 +88,6 @@ private:
   kj::Array<kj::byte> large;  // What does not fit into `buffer`.
   uint32_t crc = 0;
 };
-
-// Big-endian. `bytes` must have the number's size.
-uint16_t readU16(kj::ArrayPtr<const kj::byte> bytes);
-uint32_t readU32(kj::ArrayPtr<const kj::byte> bytes);
-uint64_t readU64(kj::ArrayPtr<const kj::byte> bytes);
 
 // `length` bytes at `offset`; throws if the file has fewer.
 kj::Array<kj::byte> readExactly(const kj::ReadableFile& file, kj::StringPtr name, uint64_t offset,

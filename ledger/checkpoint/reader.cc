@@ -26,6 +26,15 @@ struct NodeHead {
   Hash hash;
 };
 
+// A child whose height was not held to its parent's yet. A child may be anywhere in its part, so
+// that those of several parents are looked up together, their memory asked for ahead.
+struct Parentage {
+  uint64_t offset;  // Of the parent, for messages.
+  uint64_t child;   // Index.
+  unsigned height;  // Of the parent.
+};
+constexpr size_t PARENTAGES_AT_ONCE = 32;
+
 // One byte tells the heights of a part's nodes apart: 0 to 252 in a subtrie part, 253 to 256 (which
 // becomes 0) in the top part.
 uint8_t shortHeight(unsigned height) {
@@ -76,16 +85,26 @@ private:
     auto bytes = in.take(CHECKPOINT_NODE_PREFIX, "node");
     uint8_t type = bytes[0];
     unsigned height = readU16(bytes.slice(1, 3));
+    const bool isInterior = type == static_cast<uint8_t>(CheckpointNodeType::INTERIOR);
+    if (type > 1 || height < lowest || height > highest || (isInterior && height == 0)) {
+      refuseHead(in, offset, type, height, lowest, highest);
+    }
+    return {offset, static_cast<CheckpointNodeType>(type), height,
+            Hash::copyOf(bytes.slice(3, CHECKPOINT_NODE_PREFIX))};
+  }
+
+  // Which of the rules it breaks, apart so that the path of a good one stays short.
+  [[noreturn, gnu::cold, gnu::noinline]] static void refuseHead(PartStream& in, uint64_t offset,
+                                                                uint8_t type, unsigned height,
+                                                                unsigned lowest,
+                                                                unsigned highest) {
     KJ_REQUIRE(type == static_cast<uint8_t>(CheckpointNodeType::LEAF) ||
                    type == static_cast<uint8_t>(CheckpointNodeType::INTERIOR),
                "failed to decode node type", in.name(), offset, type);
     KJ_REQUIRE(height >= lowest && height <= highest,
                "a node's height does not belong into this part of the checkpoint", in.name(),
                offset, height, lowest, highest);
-    KJ_REQUIRE(type == static_cast<uint8_t>(CheckpointNodeType::LEAF) || height > 0,
-               "an interior node stands at height 0", in.name(), offset);
-    return {offset, static_cast<CheckpointNodeType>(type), height,
-            Hash::copyOf(bytes.slice(3, CHECKPOINT_NODE_PREFIX))};
+    KJ_FAIL_REQUIRE("an interior node stands at height 0", in.name(), offset);
   }
 
   void readLeaf(PartStream& in, unsigned part, uint64_t index, const NodeHead& head) {
@@ -107,6 +126,13 @@ private:
     auto in = stream(part, onCallersThread);
     takePrefix(in, CHECKPOINT_SUBTRIE_MAGIC);
     auto heights = kj::heapArray<uint8_t>(part.nodes);
+    kj::Vector<Parentage> unchecked(PARENTAGES_AT_ONCE);
+    auto check = [&]() {
+      for (const auto& each : unchecked) {
+        requireChildHeight(in, each.offset, each.height, each.child, heights[each.child - 1]);
+      }
+      unchecked.clear();
+    };
 
     for (uint64_t index = 1; index <= part.nodes; ++index) {
       auto head = takeHead(in, 0, CHECKPOINT_SUBTRIE_HEIGHT);
@@ -121,13 +147,16 @@ private:
         uint64_t at = readU64(children.slice(offset, offset + 8));
         if (at == 0) return {};
         requireChildBefore(in, head, at, index);
-        requireChildHeight(in, head, at, heights[at - 1]);
+        __builtin_prefetch(&heights[at - 1]);
+        if (unchecked.size() == PARENTAGES_AT_ONCE) check();
+        unchecked.add(Parentage{head.offset, at, head.height});
         return {number, at};
       };
       auto left = child(0);
       auto right = child(8);
       sink.interior(number, index, head.height, head.hash, left, right);
     }
+    check();
     KJ_REQUIRE(in.takeU64("count of nodes") == part.nodes,
                "the nodes of a checkpoint file end before its end", in.name(), in.offset());
     in.finish(part.crc);
@@ -135,16 +164,16 @@ private:
 
   static void requireChildBefore(PartStream& in, const NodeHead& head, uint64_t child,
                                  uint64_t parent) {
-    KJ_REQUIRE(child < parent,
-               "sequence of serialized nodes does not satisfy Descendents-First-Relationship",
-               in.name(), head.offset, child, parent);
+    if (child < parent) return;
+    KJ_FAIL_REQUIRE("sequence of serialized nodes does not satisfy Descendents-First-Relationship",
+                    in.name(), head.offset, child, parent);
   }
 
-  static void requireChildHeight(PartStream& in, const NodeHead& head, uint64_t child,
+  static void requireChildHeight(PartStream& in, uint64_t offset, unsigned height, uint64_t child,
                                  uint8_t childHeight) {
-    KJ_REQUIRE(childHeight == shortHeight(head.height - 1),
-               "a child does not stand one level below its parent", in.name(), head.offset,
-               head.height, child, childHeight);
+    if (childHeight == shortHeight(height - 1)) return;
+    KJ_FAIL_REQUIRE("a child does not stand one level below its parent", in.name(), offset, height,
+                    child, childHeight);
   }
 
   void readSubtriesSideBySide() {
@@ -204,7 +233,7 @@ private:
         if (at > subtrieNodes) {
           uint64_t local = at - subtrieNodes;
           requireChildBefore(in, head, local, index);
-          requireChildHeight(in, head, at, heights[local - 1]);
+          requireChildHeight(in, head.offset, head.height, at, heights[local - 1]);
           return {CHECKPOINT_TOP_PART, local};
         }
         auto part = static_cast<unsigned>(std::lower_bound(before.begin(), before.end(), at) -

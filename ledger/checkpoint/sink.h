@@ -37,8 +37,8 @@ public:
   virtual void leaf(unsigned part, uint64_t index, unsigned height, const Hash& hash,
                     const Path& path, kj::Maybe<Payload> payload) = 0;
 
-  // Children came before, and stand at height - 1. Both may be nil: nothing in the format forbids
-  // it.
+  // Children came before. That they stand at height - 1 is certain, as all else, only when
+  // readCheckpoint() has returned. Both may be nil: nothing in the format forbids it.
   virtual void interior(unsigned part, uint64_t index, unsigned height, const Hash& hash,
                         ChildRef left, ChildRef right) = 0;
 

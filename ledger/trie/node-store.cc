@@ -40,7 +40,7 @@ kj::Maybe<shm::Shortage> NodeStore::extend(uint32_t group, uint32_t end) {
       return kj::mv(shortage);
     }
     KJ_CASE_ONEOF(reserved, shm::Reservation) {
-      segment.memory->commit(segment.committed, more, shm::Memfd::Warm::NO);
+      segment.memory->commit(segment.committed, more, shm::Memfd::Warm::YES);
       reservation.merge(kj::mv(reserved));
     }
   }

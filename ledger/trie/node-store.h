@@ -19,7 +19,8 @@ namespace ledger {
 struct SegmentSizes {
   uint64_t first = uint64_t(64) << 20;      // Bytes; doubled with each segment.
   uint64_t most = uint64_t(1) << 30;        // Bytes.
-  uint64_t commitStep = uint64_t(2) << 20;  // Bytes committed at a time: a multiple of a page.
+  uint64_t commitStep = uint64_t(256) << 10;  // Bytes committed at a time: of whole pages, and of a
+                                              // second-level cache.
 };
 
 // Thread: every method is const and may be called from any thread. A slot's bytes are written by

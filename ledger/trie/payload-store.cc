@@ -104,7 +104,7 @@ kj::Maybe<shm::Shortage> PayloadStore::extend(Segment& segment, uint64_t end) co
   auto more = target - segment.committed;
   auto reserved = budget->reserve(more);
   if (reserved.is<shm::Shortage>()) return kj::mv(reserved.get<shm::Shortage>());
-  segment.memory->commit(segment.committed, more, shm::Memfd::Warm::NO);
+  segment.memory->commit(segment.committed, more, shm::Memfd::Warm::YES);
   segment.reservation.merge(kj::mv(reserved.get<shm::Reservation>()));
   segment.committed = target;
   return nullptr;

@@ -13,18 +13,17 @@ namespace {
 // Groups of a few numbers, so that a test crosses many of them.
 class SmallGroups final : public SlotTable::Growth {
 public:
-  explicit SmallGroups(uint32_t capacity, uint32_t most = ~uint32_t(0))
-      : capacity(capacity), left(most) {}
+  explicit SmallGroups(uint32_t capacity, uint32_t groups = ~uint32_t(0))
+      : capacity(capacity), groups(groups) {}
   uint32_t open(uint32_t) override { return capacity; }
-  kj::Maybe<shm::Shortage> extend(uint32_t, uint32_t) override {
-    if (left == 0) return shm::Shortage{kj::str("test"), 1, 0, 0};
-    --left;
+  kj::Maybe<shm::Shortage> extend(uint32_t group, uint32_t) override {
+    if (group >= groups) return shm::Shortage{kj::str("test"), 1, 0, 0};
     return nullptr;
   }
 
 private:
-  uint32_t capacity;
-  uint32_t left;
+  const uint32_t capacity;
+  const uint32_t groups;  // For more there is no memory.
 };
 
 kj::Own<const shm::MemoryBudget> unlimited() {
@@ -72,13 +71,13 @@ TEST(SlotTable, OnlyTheLastReferenceReleases) {
 
 // A batch that half succeeds must leave nothing behind.
 TEST(SlotTable, AShortageGivesBackTheWholeBatch) {
-  SmallGroups growth(10, 7);
+  SmallGroups growth(10, 1);
   SlotTable table(unlimited(), growth, 1);
-  uint64_t batch[8];
+  uint64_t batch[10];
   EXPECT_TRUE(table.allocate(batch) != nullptr);
   EXPECT_EQ(table.live(), 0u);
-  EXPECT_TRUE(table.allocate(kj::arrayPtr(batch, 7)) == nullptr);
-  EXPECT_EQ(table.live(), 7u);
+  EXPECT_TRUE(table.allocate(kj::arrayPtr(batch, 9)) == nullptr);
+  EXPECT_EQ(table.live(), 9u);
 }
 
 TEST(SlotTable, CountersAreCountedAgainstTheBudget) {

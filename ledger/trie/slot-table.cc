@@ -3,6 +3,8 @@
 
 #include <kj/debug.h>
 
+#include <algorithm>
+
 namespace ledger {
 
 SlotTable::SlotTable(kj::Own<const shm::MemoryBudget> budget, Growth& growth, uint32_t first)
@@ -18,27 +20,34 @@ kj::Maybe<shm::Shortage> SlotTable::allocate(kj::ArrayPtr<uint64_t> out) const {
     for (auto number : out.slice(0, taken)) giveBack(*lock, number);
   };
   KJ_ON_SCOPE_FAILURE(undo());
-  for (; taken < out.size(); ++taken) {
-    auto& number = out[taken];
-    if (lock->withFree.size() > 0) {
-      auto groupNumber = lock->withFree.back();
-      auto& group = groups[groupNumber];
-      number = uint64_t(groupNumber) << GROUP_BITS | group.firstFree;
-      group.firstFree = counter(number).load(std::memory_order_relaxed);
-      if (group.firstFree == NONE) lock->withFree.removeLast();
-    } else {
-      KJ_IF_MAYBE (shortage, makeNew(*lock, number)) {
-        undo();
-        return kj::mv(*shortage);
+  while (taken < out.size()) {
+    if (lock->withFree.size() == 0) {
+      KJ_SWITCH_ONEOF(makeNew(*lock, out.slice(taken, out.size()))) {
+        KJ_CASE_ONEOF(shortage, shm::Shortage) {
+          undo();
+          return kj::mv(shortage);
+        }
+        KJ_CASE_ONEOF(made, size_t) {
+          taken += made;
+        }
       }
+      continue;
     }
+    auto& number = out[taken];
+    auto groupNumber = lock->withFree.back();
+    auto& group = groups[groupNumber];
+    number = uint64_t(groupNumber) << GROUP_BITS | group.firstFree;
+    group.firstFree = counter(number).load(std::memory_order_relaxed);
+    if (group.firstFree == NONE) lock->withFree.removeLast();
     counter(number).store(1, std::memory_order_relaxed);
     ++lock->live;
+    ++taken;
   }
   return nullptr;
 }
 
-kj::Maybe<shm::Shortage> SlotTable::makeNew(State& state, uint64_t& number) const {
+kj::OneOf<size_t, shm::Shortage> SlotTable::makeNew(State& state,
+                                                    kj::ArrayPtr<uint64_t> out) const {
   if (state.groupCount == 0 ||
       groups[state.groupCount - 1].used == groups[state.groupCount - 1].capacity) {
     KJ_REQUIRE(state.groupCount < GROUPS, "all slot numbers are in use", GROUPS);
@@ -60,12 +69,21 @@ kj::Maybe<shm::Shortage> SlotTable::makeNew(State& state, uint64_t& number) cons
       return kj::mv(*shortage);
     }
   }
-  KJ_IF_MAYBE (shortage, growth.extend(groupNumber, group.used + 1)) {
+  const auto endOfChunk = (chunk + 1) << CHUNK_BITS;
+  const auto count =
+      std::min<size_t>(out.size(), std::min(endOfChunk, group.capacity) - group.used);
+  KJ_IF_MAYBE (shortage, growth.extend(groupNumber, group.used + count)) {
     return kj::mv(*shortage);
   }
-  number = uint64_t(groupNumber) << GROUP_BITS | group.used;
-  ++group.used;
-  return nullptr;
+  auto* counters = group.chunks[chunk].load(std::memory_order_relaxed);
+  for (size_t i = 0; i < count; ++i) {
+    const auto inGroup = group.used + i;
+    counters[inGroup & ((1u << CHUNK_BITS) - 1)].store(1, std::memory_order_relaxed);
+    out[i] = uint64_t(groupNumber) << GROUP_BITS | inGroup;
+  }
+  group.used += count;
+  state.live += count;
+  return count;
 }
 
 kj::Maybe<shm::Shortage> SlotTable::addChunk(State& state, uint32_t group, uint32_t chunk) const {

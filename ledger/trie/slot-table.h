@@ -11,6 +11,7 @@
 
 #include <kj/array.h>
 #include <kj/mutex.h>
+#include <kj/one-of.h>
 #include <kj/vector.h>
 
 #include <atomic>
@@ -87,7 +88,9 @@ private:
         std::memory_order_acquire)[inGroup & ((1u << CHUNK_BITS) - 1)];
   }
   kj::Maybe<shm::Shortage> addChunk(State& state, uint32_t group, uint32_t chunk) const;
-  kj::Maybe<shm::Shortage> makeNew(State& state, uint64_t& number) const;
+  // Fills a part of `out`, at least one number, with numbers that were never handed out; tells how
+  // many.
+  kj::OneOf<size_t, shm::Shortage> makeNew(State& state, kj::ArrayPtr<uint64_t> out) const;
   void giveBack(State& state, uint64_t number) const;
 
   kj::Own<const shm::MemoryBudget> budget;
