@@ -68,6 +68,7 @@ struct Ledger::Impl {
       : lock(kj::mv(recovered.lock)),
         store(kj::mv(recovered.store)),
         budget(kj::mv(recovered.budget)),
+        pool(kj::mv(recovered.pool)),
         forest(kj::mv(recovered.forest)),
         checkpointer(
             kj::mv(directory),
@@ -84,6 +85,7 @@ struct Ledger::Impl {
   DirectoryLock lock;
   kj::Own<const Store> store;
   kj::Own<const shm::MemoryBudget> budget;
+  kj::Own<const ThreadPool> pool;
   kj::Own<const Forest> forest;
   RecentSets recentSets{REMEMBERED_SETS};
   Checkpointer checkpointer;
@@ -243,7 +245,7 @@ Result<RootHash> Ledger::Impl::apply(const RootHash& state, kj::ArrayPtr<const E
       return kj::mv(error);
     }
     auto& trie = *KJ_ASSERT_NONNULL(parent);
-    TrieUpdater updater(kj::atomicAddRef(trie));
+    TrieUpdater updater(kj::atomicAddRef(trie), *pool);
     if (!updater.plan(paths, payloads, stop)) return callCancelled();
     KJ_IF_MAYBE (error, reserve(updater.workingBytes())) return kj::mv(*error);
     KJ_IF_MAYBE (shortage, updater.reserve()) return outOfMemory("the update", *shortage);

@@ -15,6 +15,7 @@
 #include "ledger/recent-sets.h"
 #include "ledger/status.h"
 #include "ledger/stop.h"
+#include "ledger/thread-pool.h"
 #include "ledger/trie/trie.h"
 #include "shm/memory-budget.h"
 
@@ -33,6 +34,8 @@ struct Progress {
 struct LedgerOptions {
   uint32_t forestCapacity = 500;                 // Tries, 1 to 65,535.
   uint64_t walSegmentSize = uint64_t(32) << 20;  // Bytes, a multiple of 32,768.
+  // That work at a time on what can be cut into pieces: a large Set, Get or Prove, the start.
+  unsigned threads = ThreadPool::processors();
   SyncPolicy walSync = {};
   CheckpointPolicy checkpoints = {};
 

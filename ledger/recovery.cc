@@ -28,10 +28,11 @@ constexpr uint64_t PROGRESS_STEP = uint64_t(1) << 20;  // Bytes.
 class Recovery {
 public:
   Recovery(const kj::Directory& directory, kj::StringPtr name, const Store& store,
-           LedgerOptions& options)
+           const ThreadPool& pool, LedgerOptions& options)
       : directory(directory),
         name(name),
         store(store),
+        pool(pool),
         options(options),
         segments(listWalSegments(directory)),
         plan(makePlan()) {}
@@ -91,6 +92,7 @@ private:
       kj::Maybe<kj::Exception> failure = kj::runCatchingExceptions([&]() {
         CheckpointLoader loader(kj::atomicAddRef(store));
         CheckpointReadOptions reading;
+        reading.threads = std::min<unsigned>(pool.threads(), CHECKPOINT_SUBTRIES);
         reading.progress = [&](uint64_t done, uint64_t total) {
           isInterrupted = true;  // Unless it returns.
           options.progress({Progress::Phase::CHECKPOINT, done, total});
@@ -224,7 +226,7 @@ private:
       }
       payload.key = storedForm(payload.key);
     }
-    TrieUpdater updater(kj::mv(KJ_ASSERT_NONNULL(parent)));
+    TrieUpdater updater(kj::mv(KJ_ASSERT_NONNULL(parent)), pool);
     updater.plan(update.paths, update.payloads, Stop::never());
     KJ_IF_MAYBE (shortage, updater.reserve()) {
       refuse(kj::str(place(record),
@@ -268,6 +270,7 @@ private:
   const kj::Directory& directory;
   kj::StringPtr name;
   const Store& store;
+  const ThreadPool& pool;
   LedgerOptions& options;
   kj::Array<WalSegment> segments;
   RecoveryPlan plan;
@@ -288,11 +291,17 @@ Recovered recover(const kj::Directory& directory, kj::StringPtr directoryName,
   directory.sync();
   syncWalEnd(directory);
   auto store = kj::atomicRefcounted<Store>(*budget);
-  Recovery recovery(directory, directoryName, *store, options);
+  auto pool = kj::heap<ThreadPool>(options.threads);
+  Recovery recovery(directory, directoryName, *store, *pool, options);
   auto forest = recovery.buildForest();
   auto writer = recovery.openLog();
-  return {kj::mv(lock.get<DirectoryLock>()), kj::mv(store),  kj::mv(budget), kj::mv(forest),
-          kj::mv(writer),                    recovery.loaded()};
+  return {kj::mv(lock.get<DirectoryLock>()),
+          kj::mv(store),
+          kj::mv(budget),
+          kj::mv(pool),
+          kj::mv(forest),
+          kj::mv(writer),
+          recovery.loaded()};
 }
 
 }  // namespace ledger

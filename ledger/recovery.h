@@ -17,6 +17,7 @@ struct Recovered {
   DirectoryLock lock;
   kj::Own<const Store> store;
   kj::Own<const shm::MemoryBudget> budget;
+  kj::Own<const ThreadPool> pool;
   kj::Own<const Forest> forest;
   kj::Own<WalWriter> writer;
   kj::Maybe<uint64_t> checkpoint;  // Number of the one that was loaded.

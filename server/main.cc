@@ -63,6 +63,7 @@ kj::Maybe<kj::Own<Ledger>> openLedger(const Options& options, const shm::MemoryB
   LedgerOptions ledgerOptions{.reporter = reporter};
   ledgerOptions.forestCapacity = options.forestCapacity;
   ledgerOptions.walSegmentSize = options.walSegmentSize;
+  ledgerOptions.threads = options.threads;
   ledgerOptions.walSync = options.walSync;
   ledgerOptions.damage = options.damage;
   ledgerOptions.checkpoints.distance = options.checkpointDistance;

@@ -32,7 +32,7 @@ struct Texts {
   std::string maxRequestSize = "1GiB", maxResponseSize = "1GiB";
   std::string arenaSize = "1GiB", inlineThreshold = "32KiB";
   std::string memoryLimit, sharedMemoryLimit;
-  std::string ioThreads = "1", workers, shutdownSeconds = "30", logLevel = "info", readyFd;
+  std::string ioThreads = "1", workers, threads, shutdownSeconds = "30", logLevel = "info", readyFd;
 };
 
 std::string defaultWorkers() {
@@ -124,7 +124,12 @@ void declare(CLI::App& app, Texts& texts) {
       ->group("Process")
       ->capture_default_str();
   texts.workers = defaultWorkers();
-  app.add_option("--workers", texts.workers, "Threads that compute and write (1 to 1024)")
+  app.add_option("--workers", texts.workers, "Requests that are worked on at a time (1 to 1024)")
+      ->group("Process")
+      ->capture_default_str();
+  texts.threads = std::to_string(ThreadPool::processors());
+  app.add_option("--threads", texts.threads,
+                 "Threads that share a large Get, Set or Prove, or the start (1 to 1024)")
       ->group("Process")
       ->capture_default_str();
   app.add_option("--shutdown-timeout", texts.shutdownSeconds,
@@ -277,6 +282,7 @@ Options check(Checker& check, const Texts& texts) {
 
   options.ioThreads = check.number("--io-threads", texts.ioThreads, 1, 64);
   options.workers = check.number("--workers", texts.workers, 1, 1024);
+  options.threads = check.number("--threads", texts.threads, 1, 1024);
   options.shutdownSeconds = check.number("--shutdown-timeout", texts.shutdownSeconds, 0, 3600);
   options.logLevel = parseLogLevel(check, texts.logLevel);
   if (!texts.readyFd.empty()) {

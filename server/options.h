@@ -44,6 +44,7 @@ struct Options {
 
   uint32_t ioThreads = 1;
   uint32_t workers = 4;
+  uint32_t threads = 1;
   uint32_t shutdownSeconds = 30;  // How long calls in flight may take to finish.
 
   LogLevel logLevel = LogLevel::INFO;

@@ -27,8 +27,9 @@ struct Write {
   std::vector<kj::byte> key, value;
 };
 
-kj::Own<const Trie> update(const Trie& parent, const std::vector<Write>& writes) {
-  TrieUpdater updater(kj::atomicAddRef(parent));
+kj::Own<const Trie> update(const Trie& parent, const std::vector<Write>& writes,
+                           const ThreadPool& pool = ThreadPool::none()) {
+  TrieUpdater updater(kj::atomicAddRef(parent), pool);
   auto paths = KJ_MAP(write, writes) {
     return write.path;
   };
@@ -318,6 +319,84 @@ TEST(TrieUpdate, WhatLivesIsWhatTheForestReaches) {
     ASSERT_EQ(store->liveLeaves(), recount.leaves) << round;
     ASSERT_EQ(store->payloads.live(), recount.payloads.size()) << round;
     ASSERT_EQ(store->payloads.liveBytes(), recount.payloadBytes) << round;
+  }
+}
+
+// One trie's nodes as the nodes of another: the same shape, and a node that two tries of one side
+// share is one that they share on the other.
+class Correspondence {
+public:
+  Correspondence(const Store& a, const Store& b) : a(a), b(b) {}
+
+  void expectSame(NodeRef left, NodeRef right) {
+    ASSERT_EQ(left.isNull(), right.isNull());
+    if (left.isNull()) return;
+    ASSERT_EQ(left.isLeaf(), right.isLeaf());
+    auto [known, isNew] = partners.emplace(left.slot(), right.slot());
+    ASSERT_EQ(known->second, right.slot()) << "a node is shared on one side only";
+    if (!isNew) return;
+    ASSERT_TRUE(taken.insert(right.slot()).second) << "a node is shared on one side only";
+    ASSERT_EQ(a.nodes.hash(left), b.nodes.hash(right));
+    if (left.isLeaf()) {
+      ASSERT_EQ(a.nodes.leaf(left).height(), b.nodes.leaf(right).height());
+      ASSERT_EQ(a.payload(left).value(), b.payload(right).value());
+      return;
+    }
+    expectSame(a.nodes.interior(left).left, b.nodes.interior(right).left);
+    expectSame(a.nodes.interior(left).right, b.nodes.interior(right).right);
+  }
+
+private:
+  const Store& a;
+  const Store& b;
+  std::map<uint64_t, uint64_t> partners;
+  std::unordered_set<uint64_t> taken;
+};
+
+// Where the parts of a large update meet must not show, in whatever shape the trie is there: few
+// registers (leaves and nothing above the seam), prefixes in common (all in one part), many.
+TEST(TrieUpdate, ManyThreadsMakeTheNodesOfOne) {
+  ThreadPool pool(4);
+  std::mt19937 random(11);
+  for (int round = 0; round < 40; ++round) {
+    auto alone = makeStore();
+    auto shared = makeStore();
+    auto a = Trie::empty(kj::atomicAddRef(*alone));
+    auto b = Trie::empty(kj::atomicAddRef(*shared));
+    std::vector<Path> known;
+    std::vector<kj::Own<const Trie>> kept;
+    Correspondence same(*alone, *shared);
+    for (int step = 0; step < 6; ++step) {
+      std::vector<Write> writes;
+      const auto count = std::vector{1, 40, 300, 1500}[random() % 4];
+      const bool crowded = random() % 3 == 0;
+      const auto unallocated = random() % 3;
+      for (int i = 0; i < count; ++i) {
+        Path path;
+        if (known.size() > 0 && random() % 2) {
+          path = known[random() % known.size()];
+        } else {
+          for (auto& b : path.bytes) b = random();
+          if (crowded) path.bytes[0] = 0x5a;
+        }
+        known.push_back(path);
+        Write write{path, {0, 0}, {}};
+        if (random() % 4 >= unallocated) write.value = {kj::byte(random() % 3), 1};
+        writes.push_back(write);
+      }
+      kept.push_back(kj::mv(a));
+      a = update(*kept.back(), writes);
+      kept.push_back(kj::mv(b));
+      b = update(*kept.back(), writes, pool);
+      ASSERT_EQ(a->rootHash(), b->rootHash()) << round << " " << step;
+      ASSERT_EQ(a->size().registers, b->size().registers);
+      ASSERT_EQ(a->size().bytes, b->size().bytes);
+      same.expectSame(a->root(), b->root());
+      ASSERT_FALSE(HasFatalFailure()) << round << " " << step;
+      ASSERT_EQ(alone->nodes.live(), shared->nodes.live());
+      ASSERT_EQ(alone->liveLeaves(), shared->liveLeaves());
+      ASSERT_EQ(alone->payloads.liveBytes(), shared->payloads.liveBytes());
+    }
   }
 }
 
