@@ -20,6 +20,9 @@ namespace {
 
 constexpr size_t REMEMBERED_SETS = 1024;
 
+// Keys that one thread takes at a time: enough work to be worth a thread's attention.
+constexpr size_t KEYS_PER_PIECE = 128;
+
 // Private memory of an update before it is planned: paths, payloads, their order.
 constexpr uint64_t UPDATE_BYTES_PER_REGISTER = 160;
 
@@ -41,9 +44,11 @@ kj::Maybe<Error> check(kj::ArrayPtr<const EncodedKey> keys) {
   return nullptr;
 }
 
-kj::Array<Path> hashPaths(kj::ArrayPtr<const EncodedKey> keys) {
+kj::Array<Path> hashPaths(kj::ArrayPtr<const EncodedKey> keys, const ThreadPool& pool) {
   auto paths = kj::heapArray<Path>(keys.size());
-  pathsOf(keys, paths);
+  pool.forEach(keys.size(), KEYS_PER_PIECE, [&](size_t begin, size_t end) {
+    pathsOf(keys.slice(begin, end), paths.slice(begin, end));
+  });
   return paths;
 }
 
@@ -148,7 +153,7 @@ Result<Values> Ledger::get(const RootHash& state, kj::ArrayPtr<const EncodedKey>
   }
   Values result{{}, nullptr, 0, {}};
   if (keys.size() == 0) return kj::mv(result);
-  auto reserved = impl->budget->reserve(keys.size() * (sizeof(Value) + sizeof(Path)));
+  auto reserved = impl->budget->reserve(keys.size() * sizeof(Value));
   KJ_IF_MAYBE (shortage, reserved.tryGet<shm::Shortage>()) {
     return outOfMemory("the query", *shortage);
   }
@@ -159,12 +164,26 @@ Result<Values> Ledger::get(const RootHash& state, kj::ArrayPtr<const EncodedKey>
   } else {
     return unknownState(state);
   }
-  auto paths = hashPaths(keys);
-  for (size_t i = 0; i < paths.size(); ++i) {
-    if (stop.requested()) return callCancelled();
-    result.values[i] = result.trie->read(paths[i]);
-    result.bytes += result.values[i].size();
-  }
+  std::atomic<uint64_t> bytes = 0;
+  std::atomic<bool> stopped = false;
+  impl->pool->forEach(keys.size(), KEYS_PER_PIECE, [&](size_t begin, size_t end) {
+    if (stop.requested()) stopped = true;
+    if (stopped) return;
+    Path paths[KEYS_PER_PIECE];
+    const PayloadHeader* records[KEYS_PER_PIECE];
+    auto found = kj::arrayPtr(records, end - begin);
+    pathsOf(keys.slice(begin, end), kj::arrayPtr(paths, end - begin));
+    result.trie->find(kj::arrayPtr(paths, end - begin), found);
+    uint64_t sum = 0;
+    for (size_t i = begin; i < end; ++i) {
+      const auto* record = found[i - begin];
+      result.values[i] = record == nullptr ? Value() : PayloadView{record}.value();
+      sum += result.values[i].size();
+    }
+    bytes += sum;
+  });
+  if (stopped) return callCancelled();
+  result.bytes = bytes;
   return kj::mv(result);
 }
 
@@ -181,7 +200,7 @@ Result<BatchProof> Ledger::prove(const RootHash& state, kj::ArrayPtr<const Encod
     KJ_IF_MAYBE (shortage, reserved.tryGet<shm::Shortage>()) {
       return outOfMemory("the query", *shortage);
     }
-    return ledger::prove(**trie, hashPaths(keys), stop, maxEncodedSize);
+    return ledger::prove(**trie, hashPaths(keys, *impl->pool), stop, maxEncodedSize, *impl->pool);
   }
   auto error = unknownState(state);
   error.message = kj::str("could not get proofs: ", error.message);
@@ -225,7 +244,7 @@ Result<RootHash> Ledger::Impl::apply(const RootHash& state, kj::ArrayPtr<const E
     return nullptr;
   };
   KJ_IF_MAYBE (error, reserve(keys.size() * UPDATE_BYTES_PER_REGISTER)) return kj::mv(*error);
-  auto paths = hashPaths(keys);
+  auto paths = hashPaths(keys, *pool);
   auto payloads = kj::heapArray<Payload>(keys.size());
   for (size_t i = 0; i < payloads.size(); ++i) payloads[i] = {storedForm(keys[i]), values[i]};
 

@@ -35,8 +35,9 @@ Path pathFrom(std::initializer_list<kj::byte> start) {
   return path;
 }
 
-kj::Array<kj::byte> encoded(const Trie& trie, kj::ArrayPtr<const Path> paths) {
-  auto result = prove(trie, paths, Stop::never());
+kj::Array<kj::byte> encoded(const Trie& trie, kj::ArrayPtr<const Path> paths,
+                            const ThreadPool& pool = ThreadPool::none()) {
+  auto result = prove(trie, paths, Stop::never(), UNLIMITED_PROOF, pool);
   auto& proof = result.get<BatchProof>();
   auto out = kj::heapArray<kj::byte>(proof.encodedSize());
   proof.encode(out);
@@ -176,6 +177,44 @@ TEST(Prove, EveryProofVerifies) {
     for (const auto& proof : proven) {
       EXPECT_EQ(proof.path, *next++);
       EXPECT_TRUE(proof.value == trie->read(proof.path));
+    }
+  }
+}
+
+// Where a large batch parts must not show, whatever stands there: nothing, leaves that absent
+// neighbours push down, interior nodes.
+TEST(Prove, ManyThreadsMakeTheBytesOfOne) {
+  ThreadPool pool(4);
+  std::mt19937_64 random(12);
+  for (size_t registers : {0, 1, 60, 300, 3000}) {
+    for (bool crowded : {false, true}) {
+      auto randomPath = [&]() {
+        Path path;
+        for (auto& byte : path.bytes) byte = random();
+        if (crowded) path.bytes[0] = random() % 2 ? 0x5a : 0x5b;
+        return path;
+      };
+      kj::Vector<Path> paths;
+      kj::Vector<Payload> payloads;
+      const kj::byte key[] = {0, 0}, value[] = {1, 2, 3};
+      for (size_t i = 0; i < registers; ++i) {
+        paths.add(randomPath());
+        payloads.add(Payload{key, random() % 8 == 0 ? Value() : Value(value)});
+      }
+      auto trie = update(*emptyTrie(), paths, payloads);
+      kj::Vector<Path> asked;
+      for (size_t i = 0; i < 1000; ++i) {
+        asked.add(registers > 0 && random() % 2 ? paths[random() % registers] : randomPath());
+      }
+      auto alone = encoded(*trie, asked);
+      EXPECT_TRUE(encoded(*trie, asked, pool) == alone) << registers << " " << crowded;
+      EXPECT_TRUE(verifyBatch(trie->rootHash(), alone, Strictness::FLOW_GO)
+                      .is<kj::Array<ProvenRegister>>());
+      for (size_t less : {1, 1000, 20'000}) {
+        auto refused = prove(*trie, asked, Stop::never(), alone.size() - less, pool);
+        ASSERT_TRUE(refused.is<Error>()) << less;
+        EXPECT_EQ(refused.get<Error>().reason, Reason::TOO_LARGE);
+      }
     }
   }
 }

@@ -13,6 +13,7 @@
 #include "ledger/error.h"
 #include "ledger/model.h"
 #include "ledger/stop.h"
+#include "ledger/thread-pool.h"
 #include "ledger/trie/trie.h"
 
 #include <kj/vector.h>
@@ -21,7 +22,7 @@ namespace ledger {
 
 constexpr uint64_t UNLIMITED_PROOF = ~uint64_t(0);
 
-// A batch proof that is ready to be encoded. Holds its trie.
+// A batch proof that is ready to be encoded. Holds its trie, borrows the pool it was made with.
 // Thread: const methods from any thread.
 class BatchProof {
 public:
@@ -46,6 +47,7 @@ private:
 // is counted against the budget of the trie's store as long as the proof lives. `maxEncodedSize` is
 // in bytes. Errors: PROOF_TOO_DEEP, TOO_LARGE, OUT_OF_MEMORY, CANCELLED.
 Result<BatchProof> prove(const Trie& trie, kj::ArrayPtr<const Path> paths, const Stop& stop,
-                         uint64_t maxEncodedSize = UNLIMITED_PROOF);
+                         uint64_t maxEncodedSize = UNLIMITED_PROOF,
+                         const ThreadPool& pool = ThreadPool::none());
 
 }  // namespace ledger

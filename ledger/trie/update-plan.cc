@@ -2,6 +2,7 @@
 #include "ledger/trie/update-plan.h"
 
 #include "ledger/hash/default-hashes.h"
+#include "ledger/path-order.h"
 
 #include <kj/debug.h>
 
@@ -236,29 +237,14 @@ void UpdatePlan::sort(kj::ArrayPtr<const Path> paths, kj::ArrayPtr<const Payload
   KJ_REQUIRE(paths.size() == payloads.size());
   KJ_REQUIRE(paths.size() < PlannedNode::NO_ENTRY,
              "an update of more registers than can be numbered");
-  // The first bytes tell nearly all paths apart, and lie side by side.
-  struct Item {
-    uint64_t first;
-    uint32_t index;
-  };
-  auto items = kj::heapArray<Item>(paths.size());
-  for (uint32_t i = 0; i < items.size(); ++i) {
-    uint64_t word;
-    memcpy(&word, paths[i].bytes.data(), sizeof(word));
-    items[i] = {__builtin_bswap64(word), i};
-  }
-  std::sort(items.begin(), items.end(), [&](const Item& a, const Item& b) {
-    if (a.first != b.first) return a.first < b.first;
-    auto byPath = paths[a.index] <=> paths[b.index];
-    return byPath != 0 ? byPath < 0 : a.index < b.index;
-  });
-  sorted.reserve(items.size());
-  for (const auto& item : items) {
-    const auto* path = &paths[item.index];
+  auto order = orderByPath(paths);
+  sorted.reserve(order.size());
+  for (auto i : order) {
+    const auto* path = &paths[i];
     if (sorted.size() > 0 && *sorted.back().path == *path) {
-      sorted.back().payload = &payloads[item.index];
+      sorted.back().payload = &payloads[i];
     } else {
-      sorted.add(UpdateEntry{path, &payloads[item.index]});
+      sorted.add(UpdateEntry{path, &payloads[i]});
     }
   }
 }

@@ -358,7 +358,7 @@ private:
 TEST(TrieUpdate, ManyThreadsMakeTheNodesOfOne) {
   ThreadPool pool(4);
   std::mt19937 random(11);
-  for (int round = 0; round < 40; ++round) {
+  for (int round = 0; round < 15; ++round) {
     auto alone = makeStore();
     auto shared = makeStore();
     auto a = Trie::empty(kj::atomicAddRef(*alone));
