@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/path-finder.h"
 
-#include "ledger/hash/keccak.h"
 #include "ledger/hash/sha3.h"
+#include "ledger/hash/sponge.h"
 
 #include <kj/debug.h>
 #include <kj/vector.h>

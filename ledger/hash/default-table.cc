@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/hash/default-table.h"
 
-#include "ledger/hash/keccak.h"
+#include "ledger/hash/kernels.h"
 
 #include <kj/string.h>
 
@@ -10,11 +10,14 @@ namespace ledger::hash {
 const DefaultTable& defaultTable() {
   static const DefaultTable TABLE = [] {
     DefaultTable table;
-    Sponge sponge;
-    sponge.absorb(kj::StringPtr("default:").asBytes());
-    table[0] = sponge.squeeze();
+    const ScalarKernel& kernel = *kernels().scalar;
+    const auto bottom = kj::StringPtr("default:").asBytes();
+    MessageRun run = {bottom.begin(), bottom.size(), nullptr, 0, table[0].bytes.data()};
+    const uint64_t state[STATE_WORDS] = {};
+    kernel.finishMessage(run, state);
     for (unsigned height = 1; height <= TRIE_HEIGHT; ++height) {
-      hashPair(table[height - 1], table[height - 1], table[height]);
+      const auto* below = table[height - 1].bytes.data();
+      kernel.hashPair(below, below, table[height].bytes.data());
     }
     return table;
   }();

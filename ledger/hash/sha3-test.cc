@@ -2,6 +2,8 @@
 #include "ledger/hash/sha3.h"
 
 #include "ledger/hash/default-hashes.h"
+#include "ledger/hash/kernels.h"
+#include "ledger/hash/portable-words.h"
 
 #include <gtest/gtest.h>
 #include <kj/array.h>
@@ -9,7 +11,11 @@
 #include <kj/vector.h>
 #include <openssl/evp.h>
 
+#include <algorithm>
+#include <array>
+#include <ostream>
 #include <random>
+#include <string>
 
 namespace ledger::hash {
 namespace {
@@ -43,9 +49,55 @@ Hash fromHex(kj::StringPtr text) {
   return Hash::copyOf(kj::decodeHex(text));
 }
 
+constinit const LaneKernel PORTABLE_KERNEL = Lanes<PortableWords>::kernel();
+constexpr Kernels PORTABLE = {&SCALAR_KERNEL, &PORTABLE_KERNEL};
+
+// Every test runs with every kernel that this CPU has, and with one of eight lanes on any.
+struct Tried {
+  const char* name;
+  const Kernels* kernels;
+  bool supported;
+  const char* missing;
+};
+
+void PrintTo(const Tried& tried, std::ostream* out) {
+  *out << tried.name;
+}
+
+Tried tried(HashKernel kernel, const char* missing) {
+  bool supported = false;
+  for (auto other : supportedHashKernels()) supported = supported || other == kernel;
+  return {nameOf(kernel).cStr(), &kernelsOf(kernel), supported, missing};
+}
+
+class Sha3 : public testing::TestWithParam<Tried> {
+protected:
+  void SetUp() override {
+    if (!GetParam().supported) {
+      GTEST_SKIP() << "skipped, because this CPU has no " << GetParam().missing;
+    }
+    useKernels(*GetParam().kernels);
+  }
+  void TearDown() override { useHashKernel(supportedHashKernels().back()); }
+};
+class HashLeaf : public Sha3 {};
+class HashInterior : public Sha3 {};
+class RunChains : public Sha3 {};
+
+const auto KERNELS = testing::Values(
+    tried(HashKernel::SCALAR, ""), tried(HashKernel::BMI2, "BMI2"), tried(HashKernel::AVX2, "AVX2"),
+    tried(HashKernel::AVX512, "AVX-512"), Tried{"portable8", &PORTABLE, true, ""});
+std::string nameOfTried(const testing::TestParamInfo<Tried>& info) {
+  return info.param.name;
+}
+INSTANTIATE_TEST_SUITE_P(Kernels, Sha3, KERNELS, nameOfTried);
+INSTANTIATE_TEST_SUITE_P(Kernels, HashLeaf, KERNELS, nameOfTried);
+INSTANTIATE_TEST_SUITE_P(Kernels, HashInterior, KERNELS, nameOfTried);
+INSTANTIATE_TEST_SUITE_P(Kernels, RunChains, KERNELS, nameOfTried);
+
 // A wrong rotation, constant or padding byte shows at some length; the block is 136 bytes, so
 // every position of the padding and the borders of four blocks are covered.
-TEST(Sha3, EqualsOpenSslForEveryLengthUpToFourBlocks) {
+TEST_P(Sha3, EqualsOpenSslForEveryLengthUpToFourBlocks) {
   std::mt19937_64 random(1);
   for (size_t size = 0; size <= 600; ++size) {
     auto message = randomBytes(random, size);
@@ -57,7 +109,7 @@ TEST(Sha3, EqualsOpenSslForEveryLengthUpToFourBlocks) {
 
 // A message in two pieces must not depend on where it is cut: an error in the carry of a partly
 // filled block would show.
-TEST(Sha3, DoesNotDependOnTheCut) {
+TEST_P(Sha3, DoesNotDependOnTheCut) {
   std::mt19937_64 random(2);
   for (size_t size : {0, 1, 135, 136, 137, 271, 272, 273, 300}) {
     auto message = randomBytes(random, size);
@@ -74,13 +126,79 @@ TEST(Sha3, DoesNotDependOnTheCut) {
   }
 }
 
-TEST(Sha3, RefusesListsOfDifferentLengths) {
+// Lanes that begin, end and fill their blocks at different times, among them one that goes on when
+// all others have ended: a lane that keeps a part of the message before it gives another hash.
+TEST_P(Sha3, EqualsOpenSslForMessagesOfMixedLengths) {
+  std::mt19937_64 random(6);
+  for (size_t count = 1; count <= 40; ++count) {
+    kj::Vector<kj::Array<kj::byte>> pieces;
+    kj::Vector<Message> messages;
+    for (size_t i = 0; i < count; ++i) {
+      const size_t firstSize = random() % 3 == 0 ? 0 : random() % 300;
+      const size_t secondSize = i == count / 2 ? 20'000 : random() % 500;
+      pieces.add(randomBytes(random, firstSize));
+      pieces.add(randomBytes(random, secondSize));
+      messages.add(Message{pieces[2 * i], pieces[2 * i + 1]});
+    }
+    auto hashes = kj::heapArray<Hash>(count);
+    sha3(messages.asPtr(), hashes);
+    for (size_t i = 0; i < count; ++i) {
+      EXPECT_TRUE(hashes[i] == openSslSha3(messages[i].first, messages[i].second))
+          << "message " << i << " of " << count;
+    }
+  }
+}
+
+// Every length of the padding in every lane.
+TEST_P(Sha3, EqualsOpenSslForManyMessagesOfEveryLength) {
+  std::mt19937_64 random(7);
+  auto bytes = randomBytes(random, 600);
+  kj::Vector<Message> messages;
+  for (size_t size = 0; size <= bytes.size(); ++size) {
+    messages.add(Message{bytes.slice(0, size / 3), bytes.slice(size / 3, size)});
+  }
+  auto hashes = kj::heapArray<Hash>(messages.size());
+  sha3(messages.asPtr(), hashes);
+  for (size_t size = 0; size <= bytes.size(); ++size) {
+    EXPECT_TRUE(hashes[size] == openSslSha3(bytes.slice(0, size), nullptr)) << "length " << size;
+  }
+}
+
+TEST_P(Sha3, OfNoMessagesIsNothing) {
+  sha3(kj::ArrayPtr<const Message>(), kj::ArrayPtr<Hash>());
+  hashInteriors(nullptr);
+  runChains(nullptr);
+}
+
+// What benchmarks measure is the permutation.
+TEST_P(Sha3, PermutesEveryLane) {
+  std::mt19937_64 random(8);
+  const Kernels& kernel = *GetParam().kernels;
+  const unsigned lanes = kernel.lanes == nullptr ? 1 : kernel.lanes->lanes;
+  auto expected = kj::heapArray<std::array<uint64_t, keccak::WORDS>>(lanes);
+  auto found = kj::heapArray<uint64_t>(lanes * keccak::WORDS);
+  for (unsigned lane = 0; lane < lanes; ++lane) {
+    for (unsigned i = 0; i < keccak::WORDS; ++i) {
+      found[i * lanes + lane] = expected[lane][i] = random();
+    }
+    SCALAR_KERNEL.permute(expected[lane].data());
+  }
+  kernel.lanes == nullptr ? kernel.scalar->permute(found.begin())
+                          : kernel.lanes->permute(found.begin());
+  for (unsigned lane = 0; lane < lanes; ++lane) {
+    for (unsigned i = 0; i < keccak::WORDS; ++i) {
+      EXPECT_EQ(found[i * lanes + lane], expected[lane][i]) << lane << ", word " << i;
+    }
+  }
+}
+
+TEST_P(Sha3, RefusesListsOfDifferentLengths) {
   Message message;
   EXPECT_ANY_THROW(sha3(kj::arrayPtr(&message, 1), nullptr));
 }
 
 // Pins flow-go's definitions: the key is not hashed, the path comes first.
-TEST(HashLeaf, IsTheHashOfPathAndValue) {
+TEST_P(HashLeaf, IsTheHashOfPathAndValue) {
   std::mt19937_64 random(3);
   for (size_t size : {1, 103, 104, 105, 239, 240, 241, 4096}) {
     auto path = randomFixed<Path>(random);
@@ -89,7 +207,7 @@ TEST(HashLeaf, IsTheHashOfPathAndValue) {
   }
 }
 
-TEST(HashLeaf, EqualsFlowGosVectors) {
+TEST_P(HashLeaf, EqualsFlowGosVectors) {
   Path path;
   path.bytes[0] = 1;
   path.bytes[1] = 2;
@@ -104,62 +222,120 @@ TEST(HashLeaf, EqualsFlowGosVectors) {
               fromHex("3ea8d777b429987a70690a86bca0fa8ddc488498020edaa754093e20ead4a692"));
 }
 
-TEST(HashInterior, IsTheHashOfBothChildren) {
+TEST_P(HashInterior, IsTheHashOfBothChildren) {
   std::mt19937_64 random(4);
-  kj::Vector<Hash> inputs;
-  for (unsigned i = 0; i < 64; ++i) inputs.add(randomFixed<Hash>(random));
-  auto outputs = kj::heapArray<Hash>(32);
-  kj::Vector<InteriorJob> jobs;
-  for (unsigned i = 0; i < 32; ++i) {
-    jobs.add(InteriorJob{&inputs[2 * i], &inputs[2 * i + 1], &outputs[i]});
-  }
-  hashInteriors(jobs.asPtr());
-  for (unsigned i = 0; i < 32; ++i) {
-    const Hash expected = openSslSha3(inputs[2 * i].ptr(), inputs[2 * i + 1].ptr());
-    EXPECT_TRUE(outputs[i] == expected) << "job " << i;
-    EXPECT_TRUE(hashInterior(inputs[2 * i], inputs[2 * i + 1]) == expected) << "job " << i;
+  for (size_t count = 1; count <= 40; ++count) {
+    kj::Vector<Hash> inputs;
+    for (size_t i = 0; i < 2 * count; ++i) inputs.add(randomFixed<Hash>(random));
+    auto outputs = kj::heapArray<Hash>(count);
+    kj::Vector<InteriorJob> jobs;
+    for (size_t i = 0; i < count; ++i) {
+      jobs.add(InteriorJob{&inputs[2 * i], &inputs[2 * i + 1], &outputs[i]});
+    }
+    hashInteriors(jobs.asPtr());
+    for (size_t i = 0; i < count; ++i) {
+      const Hash expected = openSslSha3(inputs[2 * i].ptr(), inputs[2 * i + 1].ptr());
+      EXPECT_TRUE(outputs[i] == expected) << "job " << i << " of " << count;
+      EXPECT_TRUE(hashInterior(inputs[2 * i], inputs[2 * i + 1]) == expected) << "job " << i;
+    }
   }
 }
 
-// Against the definition, one level at a time, for jobs that start and end at different heights:
-// a bit taken one level off, or a height lost between two stops, gives another hash.
-TEST(RunChains, ClimbsThroughEmptySiblings) {
+// A lane that is stored before its neighbours are loaded is no error, one that is stored before it
+// is loaded itself is; and so is an idle lane that hashes what a job has already replaced.
+TEST_P(HashInterior, MayReplaceItsOwnChildren) {
+  std::mt19937_64 random(9);
+  for (size_t count = 1; count <= 40; ++count) {
+    auto hashes = kj::heapArray<Hash>(2 * count);
+    for (auto& hash : hashes) hash = randomFixed<Hash>(random);
+    kj::Vector<Hash> expected;
+    kj::Vector<InteriorJob> jobs;
+    for (size_t i = 0; i < count; ++i) {
+      auto& left = hashes[2 * i];
+      auto& right = hashes[2 * i + 1];
+      expected.add(openSslSha3(left.ptr(), right.ptr()));
+      jobs.add(InteriorJob{&left, &right, i % 2 == 0 ? &left : &right});
+    }
+    hashInteriors(jobs.asPtr());
+    for (size_t i = 0; i < count; ++i) {
+      EXPECT_TRUE(*jobs[i].out == expected[i]) << "job " << i << " of " << count;
+    }
+  }
+}
+
+// The definition, one level at a time.
+Hash climb(const Path& path, Hash hash, unsigned from, unsigned to) {
+  for (unsigned height = from; height < to; ++height) {
+    const unsigned bit = TRIE_HEIGHT - height - 1;
+    const Hash& sibling = defaultHash(height);
+    hash = path.bit(bit) ? openSslSha3(sibling.ptr(), hash.ptr())
+                         : openSslSha3(hash.ptr(), sibling.ptr());
+  }
+  return hash;
+}
+
+// Some stop at once, or stop twice at one height, or have one level to climb.
+kj::Array<uint16_t> randomStops(std::mt19937_64& random, uint16_t from) {
+  auto stops = kj::heapArray<uint16_t>(1 + random() % 4);
+  for (auto& stop : stops) {
+    const unsigned room = random() % 2 == 0 ? TRIE_HEIGHT - from : kj::min(TRIE_HEIGHT - from, 2u);
+    stop = from + random() % (room + 1);
+  }
+  std::sort(stops.begin(), stops.end());
+  return stops;
+}
+
+// For every count of jobs, which start and end at different heights: a bit taken one level off, a
+// height lost between two stops, or a lane that climbs with another's bits, gives another hash.
+TEST_P(RunChains, ClimbsThroughEmptySiblings) {
   std::mt19937_64 random(5);
-  constexpr unsigned JOBS = 9;
-  auto paths = kj::heapArray<Path>(JOBS);
-  auto outputs = kj::heapArray<Hash>(JOBS * 4);
+  for (size_t count = 1; count <= 40; ++count) {
+    auto paths = kj::heapArray<Path>(count);
+    auto outputs = kj::heapArray<Hash>(count * 4);
+    kj::Vector<ChainJob> jobs;
+    kj::Vector<kj::Array<uint16_t>> stops;
+    for (size_t i = 0; i < count; ++i) {
+      paths[i] = randomFixed<Path>(random);
+      const uint16_t from = random() % 3 == 0 ? 0 : random() % (TRIE_HEIGHT + 1);
+      stops.add(randomStops(random, from));
+      jobs.add(ChainJob{&paths[i], randomFixed<Hash>(random), from, stops[i], &outputs[i * 4]});
+    }
+    runChains(jobs.asPtr());
+    for (size_t i = 0; i < count; ++i) {
+      Hash hash = jobs[i].start;
+      unsigned height = jobs[i].from;
+      for (size_t stop = 0; stop < stops[i].size(); ++stop) {
+        hash = climb(paths[i], hash, height, stops[i][stop]);
+        height = stops[i][stop];
+        EXPECT_TRUE(jobs[i].out[stop] == hash) << "job " << i << " of " << count << ", " << height;
+      }
+    }
+  }
+}
+
+// As the leaves of a trie are hashed: all from the bottom, side by side to the end.
+TEST_P(RunChains, ClimbsFromTheBottomToTheRoot) {
+  std::mt19937_64 random(10);
+  constexpr size_t COUNT = 17;
+  const uint16_t stops[] = {0, 1, 255, 255, 256};
+  auto paths = kj::heapArray<Path>(COUNT);
+  auto outputs = kj::heapArray<Hash>(COUNT * 5);
   kj::Vector<ChainJob> jobs;
-  kj::Vector<kj::Array<uint16_t>> stops;
-  for (unsigned i = 0; i < JOBS; ++i) {
+  for (size_t i = 0; i < COUNT; ++i) {
     paths[i] = randomFixed<Path>(random);
-    const uint16_t from = i * 31;
-    stops.add(kj::heapArray<uint16_t>(
-        {from, uint16_t(from + 1), uint16_t((from + 256) / 2 + 1), uint16_t(TRIE_HEIGHT)}));
-    if (i == JOBS - 1) stops[i] = kj::heapArray<uint16_t>({from, 255, 255, 256});
-    jobs.add(ChainJob{&paths[i], randomFixed<Hash>(random), from, stops[i], &outputs[i * 4]});
+    jobs.add(
+        ChainJob{&paths[i], randomFixed<Hash>(random), 0, kj::arrayPtr(stops, 5), &outputs[i * 5]});
   }
   runChains(jobs.asPtr());
-
-  for (unsigned i = 0; i < JOBS; ++i) {
-    Hash hash = jobs[i].start;
-    unsigned next = 0;
-    for (unsigned height = jobs[i].from; height <= TRIE_HEIGHT; ++height) {
-      while (next < 4 && stops[i][next] == height) {
-        EXPECT_TRUE(outputs[i * 4 + next] == hash) << "job " << i << ", height " << height;
-        ++next;
-      }
-      if (height == TRIE_HEIGHT) break;
-      const unsigned bit = TRIE_HEIGHT - height - 1;
-      const bool right = paths[i].bytes[bit / 8] & (0x80 >> bit % 8);
-      const Hash& sibling = defaultHash(height);
-      hash =
-          right ? openSslSha3(sibling.ptr(), hash.ptr()) : openSslSha3(hash.ptr(), sibling.ptr());
+  for (size_t i = 0; i < COUNT; ++i) {
+    for (size_t stop = 0; stop < 5; ++stop) {
+      EXPECT_TRUE(jobs[i].out[stop] == climb(paths[i], jobs[i].start, 0, stops[stop]))
+          << "job " << i << ", height " << stops[stop];
     }
-    EXPECT_EQ(next, 4u) << "job " << i;
   }
 }
 
-TEST(RunChains, RefusesHeightsThatDescendOrLeaveTheTrie) {
+TEST_P(RunChains, RefusesHeightsThatDescendOrLeaveTheTrie) {
   Path path;
   Hash out[2];
   const uint16_t descending[] = {9, 8};
