@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Hashing, the cost that dominates a Set. Time is per call, `items` per permutation or message.
+// With the kernel in use; and, as name/kernel, with each that this CPU supports.
 //
+//   Permutation          of as many states as the kernel has lanes
 //   HashInterior         one interior node: one permutation
 //   HashInteriors/n      n interior nodes in one call, as a level of a trie is hashed
 //   HashLeaf/n           one leaf with a value of n bytes
@@ -9,15 +11,31 @@
 //                        are hashed: 236 permutations each
 
 #include "bench/micro.h"
+#include "ledger/hash/hash-kernel.h"
+#include "ledger/hash/kernels.h"
 #include "ledger/hash/sha3.h"
 #include "ledger/path-finder.h"
 
 #include <kj/array.h>
 
+#include <string>
+
 namespace ledger::bench {
 namespace {
 
 constexpr uint16_t CHAIN_TOP = 236;
+
+void permutation(benchmark::State& state) {
+  const auto& kernels = hash::kernels();
+  const unsigned lanes = kernels.lanes == nullptr ? 1 : kernels.lanes->lanes;
+  const auto permute = kernels.lanes == nullptr ? kernels.scalar->permute : kernels.lanes->permute;
+  alignas(64) uint64_t states[hash::MAX_LANES * hash::STATE_WORDS] = {};
+  for (auto _ : state) {
+    permute(states);
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * lanes);
+}
 
 kj::Array<Hash> randomHashes(size_t count) {
   auto random = stream(MICRO_SEED, 0, 0);
@@ -97,9 +115,32 @@ void runChains(benchmark::State& state) {
 }
 BENCHMARK(runChains)->Name("RunChains")->Arg(1)->Arg(8)->Arg(64);
 
+void registerForEachKernel(const char* name, void (*function)(benchmark::State&),
+                           std::initializer_list<int64_t> counts) {
+  for (auto kernel : hash::supportedHashKernels()) {
+    auto* registered = benchmark::RegisterBenchmark(
+        (std::string(name) + "/" + hash::nameOf(kernel).cStr()).c_str(),
+        [=](benchmark::State& state) {
+          const auto before = hash::hashKernel();
+          hash::useHashKernel(kernel);
+          function(state);
+          hash::useHashKernel(before);
+        });
+    for (auto count : counts) registered->Arg(count);
+  }
+}
+
+void registerForEachKernel() {
+  registerForEachKernel("Permutation", permutation, {});
+  registerForEachKernel("HashInteriors", hashInteriors, {1, 2, 3, 1024});
+  registerForEachKernel("HashKeys", hashKeys, {1000});
+  registerForEachKernel("RunChains", runChains, {1, 2, 3, 64});
+}
+
 }  // namespace
 }  // namespace ledger::bench
 
 int main(int argc, char** argv) {
+  ledger::bench::registerForEachKernel();
   return ledger::bench::runMicroBenchmarks(argc, argv);
 }

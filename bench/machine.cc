@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/machine.h"
 
+#include "ledger/hash/hash-kernel.h"
 #include "ledger/wal/crc32c.h"
 
 #include <kj/debug.h>
@@ -33,7 +34,7 @@ Machine describeMachine() {
       .cpu = cpuModel(),
       .kernel = kj::str(system.sysname, " ", system.release),
       .processors = unsigned(CPU_COUNT(&allowed)),
-      .hash = "scalar"_kj,  // The one path of //ledger/hash:sha3.
+      .hash = hash::nameOf(hash::hashKernel()),
       .crc32c = haveCrc32cInstruction() ? "instruction"_kj : "table"_kj,
   };
 }

@@ -13,7 +13,7 @@ int runMicroBenchmarks(int argc, char** argv) {
   const auto machine = describeMachine();
   benchmark::AddCustomContext("cpu", machine.cpu.cStr());
   benchmark::AddCustomContext("kernel", machine.kernel.cStr());
-  benchmark::AddCustomContext("hash path", machine.hash.cStr());
+  benchmark::AddCustomContext("hash kernel", machine.hash.cStr());
   benchmark::AddCustomContext("crc32c path", machine.crc32c.cStr());
   benchmark::AddCustomContext("seed", std::to_string(MICRO_SEED));
   benchmark::AddCustomContext("value bytes", std::to_string(VALUE_BYTES));

@@ -11,7 +11,7 @@ namespace ledger::bench {
 // Of the registers, values and picks of all micro benchmarks.
 constexpr uint64_t MICRO_SEED = 1;
 
-// Runs what was registered, with machine, hash path and seed beside the results. Returns the
+// Runs what was registered, with machine, hash kernel and seed beside the results. Returns the
 // process's exit status. Arguments: Google Benchmark's (--benchmark_filter=...).
 int runMicroBenchmarks(int argc, char** argv);
 
