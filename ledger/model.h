@@ -11,6 +11,7 @@
 #include <kj/common.h>
 
 #include <array>
+#include <bit>
 #include <compare>
 #include <cstdint>
 #include <cstring>
@@ -37,7 +38,26 @@ struct Bytes32 {
   // Bit `index` counted from the most significant bit of the first byte: flow-go's numbering.
   bool bit(unsigned index) const { return (bytes[index / 8] >> (7 - index % 8)) & 1; }
 
-  auto operator<=>(const Bytes32&) const = default;
+  // Word by word: comparisons are in every inner loop, and a call of memcmp is longer than this.
+  bool operator==(const Bytes32& other) const {
+    return ((word(0) ^ other.word(0)) | (word(1) ^ other.word(1)) | (word(2) ^ other.word(2)) |
+            (word(3) ^ other.word(3))) == 0;
+  }
+  std::strong_ordering operator<=>(const Bytes32& other) const {
+    for (size_t i = 0; i < SIZE / 8; ++i) {
+      if (word(i) == other.word(i)) continue;
+      return __builtin_bswap64(word(i)) <=> __builtin_bswap64(other.word(i));
+    }
+    return std::strong_ordering::equal;
+  }
+
+private:
+  uint64_t word(size_t index) const {
+    static_assert(std::endian::native == std::endian::little);
+    uint64_t result;
+    memcpy(&result, bytes.data() + 8 * index, sizeof(result));
+    return result;
+  }
 };
 
 using Hash = Bytes32<struct HashTag>;

@@ -28,12 +28,10 @@ namespace {
 
 constexpr unsigned MAX_STEPS = 255;  // The format has 8 bits.
 
-// Depth at which large batches part: 256 pieces.
+// Depth at which large batches part: some 256 pieces.
 constexpr unsigned SEAM_DEPTH = 8;
 // Batches of fewer paths are planned in one piece.
 constexpr size_t PATHS_TO_PART = 256;
-// Paths that are looked up by one thread at a time.
-constexpr size_t PATHS_PER_LOOKUP = 128;
 
 // One distinct path.
 struct Query {
@@ -42,9 +40,8 @@ struct Query {
   uint32_t absentBefore;  // Absent queries before this one.
 };
 
-// The queries of a batch, ascending by path, and how many of them are absent.
+// The queries of a piece, ascending by path, and how many of them are absent.
 struct Queries {
-  kj::Array<Path> paths;
   kj::Vector<Query> list;
   uint32_t absent = 0;
 
@@ -60,10 +57,11 @@ struct Above {
   Sibling sibling;
 };
 
-// An interior node of the seam: everything below it is a piece of its own.
+// A position of the trie that is planned on its own, with all that is asked for below it.
 struct Task {
+  unsigned height;
   NodeRef node;
-  uint32_t begin, end;
+  kj::ArrayPtr<const Path> paths;  // Ascending.
   kj::Array<Above> above;
 };
 
@@ -71,44 +69,48 @@ struct Task {
 // one piece.
 class Planner {
 public:
-  Planner(const Store& store, const Queries& queries, const Stop& stop, uint64_t maxEncodedSize)
-      : store(store), queries(queries), stop(stop), maxEncodedSize(maxEncodedSize) {}
-
-  // The piece of all that is met from here on. After the last one finish() is to be called.
-  void fill(ProofPiece& next) {
-    if (piece != nullptr) finish();
-    piece = &next;
-    needed = 0;
-  }
-  void finish() {
-    compute();
-    computedHeights.clear();
-    pushed.clear();
-  }
+  Planner(const Trie& trie, const Stop& stop, uint64_t maxEncodedSize, ProofPiece& piece)
+      : trie(trie),
+        store(trie.store()),
+        stop(stop),
+        maxEncodedSize(maxEncodedSize),
+        piece(piece) {}
 
   kj::Maybe<Error> run(const Task& task) {
+    makeQueries(task.paths);
     above.addAll(task.above);
-    return descend(TRIE_HEIGHT - SEAM_DEPTH, task.node, nullptr, task.begin, task.end);
+    KJ_IF_MAYBE (error, descend(task.height, task.node, nullptr, 0, queries.list.size())) {
+      return kj::mv(*error);
+    }
+    compute();
+    return nullptr;
   }
-
-  kj::Maybe<Error> run(NodeRef root) {
-    return descend(TRIE_HEIGHT, root, nullptr, 0, queries.list.size());
-  }
-
-  // Interior nodes at SEAM_DEPTH are to be left out: `atSeam` is told of each, and gives the piece
-  // of what follows it.
-  void partAtSeam(kj::Function<ProofPiece&(Task)> atSeam) { seam = kj::mv(atSeam); }
 
 private:
-  // Hashes of one leaf below where it stands: piece->computed[begin, end).
+  // Hashes of one leaf below where it stands: piece.computed[begin, end).
   struct Pushed {
     const PayloadHeader* payload;
     uint32_t begin, end;
   };
 
+  // Looks all paths up, which brings what the descent will need near as well.
+  void makeQueries(kj::ArrayPtr<const Path> paths) {
+    auto records = kj::heapArray<const PayloadHeader*>(paths.size());
+    trie.find(paths, records, Trie::Nearby::SIBLINGS);
+    queries.list.reserve(paths.size());
+    for (size_t i = 0; i < paths.size(); ++i) {
+      if (queries.list.size() > 0 && *queries.list.back().path == paths[i]) {
+        ++queries.list.back().copies;
+        continue;
+      }
+      queries.list.add(Query{&paths[i], 1, queries.absent});
+      if (records[i] == nullptr || records[i]->valueLength == 0) ++queries.absent;
+    }
+  }
+
   // Asks the budget for private memory, a MiB at a time for large pieces.
   kj::Maybe<Error> charge(uint64_t bytes) {
-    auto& charged = piece->reservation;
+    auto& charged = piece.reservation;
     needed += bytes;
     if (needed <= charged.size()) return nullptr;
     auto more = std::max(needed - charged.size(),
@@ -149,26 +151,17 @@ private:
         // A stored leaf without a value is kept, with its key, if nothing else is asked for here.
         if (absent == 1) return emit(height, begin, leaf.header);
       } else {
-        uint32_t first = piece->computed.size();
+        uint32_t first = piece.computed.size();
         KJ_IF_MAYBE (error, divide(height, {}, {}, leaf.header, begin, end)) {
           return kj::mv(*error);
         }
-        pushed.add(Pushed{leaf.header, first, uint32_t(piece->computed.size())});
+        pushed.add(Pushed{leaf.header, first, uint32_t(piece.computed.size())});
         return nullptr;
       }
     } else if (!current.isNull()) {
-      if (height == TRIE_HEIGHT - SEAM_DEPTH) {
-        KJ_IF_MAYBE (atSeam, seam) {
-          fill((*atSeam)(Task{current, begin, end, kj::heapArray<Above>(above.asPtr())}));
-          return nullptr;
-        }
-      }
       const auto& interior = store.nodes.interior(current);
       left = interior.left;
       right = interior.right;
-      // One of them is on the way; the other's hash is part of the proof.
-      if (!left.isNull()) store.nodes.prefetch(left);
-      if (!right.isNull()) store.nodes.prefetch(right);
     }
     return divide(height, left, right, carried, begin, end);
   }
@@ -203,9 +196,9 @@ private:
     if (begin == end) return nullptr;
     bool flagged = true;
     if (carriedBeside != nullptr && carriedBeside->valueLength > 0) {
-      above.add(Above{TRIE_HEIGHT - height, {{}, uint32_t(piece->computed.size())}});
+      above.add(Above{TRIE_HEIGHT - height, {{}, uint32_t(piece.computed.size())}});
       KJ_IF_MAYBE (error, charge(COMPUTED_BYTES)) return kj::mv(*error);
-      piece->computed.add();
+      piece.computed.add();
       computedHeights.add(height - 1);
     } else if (!beside.isNull() && store.nodes.hash(beside) != hash::defaultHash(height - 1)) {
       above.add(Above{TRIE_HEIGHT - height, {beside, 0}});
@@ -220,7 +213,7 @@ private:
   kj::Maybe<Error> emit(unsigned height, uint32_t query, const PayloadHeader* payload) {
     PlannedProof proof{*queries.list[query].path,
                        payload,
-                       uint32_t(piece->siblings.size()),
+                       uint32_t(piece.siblings.size()),
                        uint16_t(above.size()),
                        uint8_t(TRIE_HEIGHT - height),
                        queries.list[query].copies,
@@ -228,14 +221,14 @@ private:
     KJ_IF_MAYBE (error, charge(2 * (sizeof(PlannedProof) + above.size() * sizeof(Sibling)))) return kj::mv(*error);
     for (const auto& step : above) {
       proof.flags[step.depth / 8] |= 0x80 >> step.depth % 8;
-      piece->siblings.add(step.sibling);
+      piece.siblings.add(step.sibling);
     }
-    piece->count += proof.copies;
-    piece->encodedSize += (PROOF_LENGTH_SIZE + sizeOf(proof)) * proof.copies;
-    if (piece->encodedSize > maxEncodedSize) {
+    piece.count += proof.copies;
+    piece.encodedSize += (PROOF_LENGTH_SIZE + sizeOf(proof)) * proof.copies;
+    if (piece.encodedSize > maxEncodedSize) {
       return proofTooLarge(maxEncodedSize);
     }
-    piece->proofs.add(proof);
+    piece.proofs.add(proof);
     return nullptr;
   }
 
@@ -271,87 +264,86 @@ private:
     hash::sha3(messages, bottoms);
     for (size_t i = 0; i < bottoms.size(); ++i) jobs[fromBottom[i]].start = bottoms[i];
     hash::runChains(jobs);
-    for (size_t i = 0; i < order.size(); ++i) piece->computed[order[i]] = climbed[i];
+    for (size_t i = 0; i < order.size(); ++i) piece.computed[order[i]] = climbed[i];
   }
 
   // Private memory for one hash of a pushed leaf, in all lists, which double as they grow.
   static constexpr uint64_t COMPUTED_BYTES = 2 * (sizeof(Hash) + 2) + sizeof(Hash) + 2 + 4;
 
+  const Trie& trie;
   const Store& store;
-  const Queries& queries;
   const Stop& stop;
   const uint64_t maxEncodedSize;
-  ProofPiece* piece = nullptr;
-  kj::Maybe<kj::Function<ProofPiece&(Task)>> seam;
+  ProofPiece& piece;
+  Queries queries;
   uint64_t needed = 0;  // Bytes of the piece's lists; at most what its reservation holds.
   kj::Vector<Above> above;  // Siblings on the way from the root to here.
   kj::Vector<uint16_t> computedHeights;
   kj::Vector<Pushed> pushed;
 };
 
-Queries makeQueries(const Trie& trie, kj::ArrayPtr<const Path> paths, const ThreadPool& pool) {
-  Queries queries;
-  auto order = orderByPath(paths);
-  queries.paths = KJ_MAP(i, order) { return paths[i]; };
-  auto records = kj::heapArray<const PayloadHeader*>(paths.size());
-  pool.forEach(paths.size(), PATHS_PER_LOOKUP, [&](size_t begin, size_t end) {
-    trie.find(queries.paths.slice(begin, end), records.slice(begin, end));
-  });
-  queries.list.reserve(paths.size());
-  for (size_t i = 0; i < queries.paths.size(); ++i) {
-    const auto& path = queries.paths[i];
-    if (queries.list.size() > 0 && *queries.list.back().path == path) {
-      ++queries.list.back().copies;
-      continue;
+// Cuts the batch at the interior nodes of SEAM_DEPTH, and at whatever ends the way there.
+class Partition {
+public:
+  Partition(const Store& store, unsigned depth) : store(store), lowest(TRIE_HEIGHT - depth) {}
+
+  void descend(unsigned height, NodeRef node, kj::ArrayPtr<const Path> paths) {
+    if (paths.size() == 0) return;
+    if (height == lowest || node.isNull() || node.isLeaf()) {
+      tasks.add(Task{height, node, paths, kj::heapArray<Above>(above.asPtr())});
+      return;
     }
-    queries.list.add(Query{&path, 1, queries.absent});
-    if (records[i] == nullptr || records[i]->valueLength == 0) ++queries.absent;
+    const auto& interior = store.nodes.interior(node);
+    const unsigned depth = TRIE_HEIGHT - height;
+    auto middle = std::partition_point(paths.begin(), paths.end(),
+                                       [&](const Path& path) { return !path.bit(depth); });
+    descendBeside(height, interior.left, kj::arrayPtr(paths.begin(), middle), interior.right);
+    descendBeside(height, interior.right, kj::arrayPtr(middle, paths.end()), interior.left);
   }
-  return queries;
-}
+
+  kj::Vector<Task> tasks;  // Ascending by path.
+
+private:
+  void descendBeside(unsigned height, NodeRef node, kj::ArrayPtr<const Path> paths,
+                     NodeRef beside) {
+    if (paths.size() == 0) return;
+    const bool flagged =
+        !beside.isNull() && store.nodes.hash(beside) != hash::defaultHash(height - 1);
+    if (flagged) above.add(Above{TRIE_HEIGHT - height, {beside, 0}});
+    descend(height - 1, node, paths);
+    if (flagged) above.removeLast();
+  }
+
+  const Store& store;
+  const unsigned lowest;
+  kj::Vector<Above> above;
+};
 
 }  // namespace
 
 Result<ProofPieces> planProofs(const Trie& trie, kj::ArrayPtr<const Path> paths, const Stop& stop,
                                uint64_t maxEncodedSize, const ThreadPool& pool) {
-  const auto& store = trie.store();
-  constexpr uint64_t QUERY = sizeof(Path) + sizeof(Query) + sizeof(const PayloadHeader*) + 32;
-  auto reserved = store.budget->reserve(paths.size() * QUERY);
+  constexpr uint64_t QUERY = sizeof(Path) + 2 * sizeof(Query) + sizeof(const PayloadHeader*) + 32;
+  auto reserved = trie.store().budget->reserve(paths.size() * QUERY);
   KJ_IF_MAYBE (shortage, reserved.tryGet<shm::Shortage>()) {
     return makeError(Code::RESOURCE_EXHAUSTED, Reason::OUT_OF_MEMORY, "the proof ",
                      shortage->describe());
   }
   if (stop.requested()) return callCancelled();
-  const auto queries = makeQueries(trie, paths, pool);
+  auto order = orderByPath(paths);
+  const auto sorted = KJ_MAP(i, order) { return paths[i]; };
 
-  ProofPieces pieces;
-  auto addPiece = [&]() -> ProofPiece& { return *pieces.add(kj::heap<ProofPiece>()); };
-  kj::Vector<Task> tasks;
-  kj::Vector<ProofPiece*> taskPieces;
-  Planner above(store, queries, stop, maxEncodedSize);
-  above.fill(addPiece());
-  if (pool.threads() > 1 && queries.list.size() >= PATHS_TO_PART) {
-    above.partAtSeam([&](Task task) -> ProofPiece& {
-      tasks.add(kj::mv(task));
-      taskPieces.add(&addPiece());
-      return addPiece();
-    });
-  }
-  KJ_IF_MAYBE (error, above.run(trie.root())) return kj::mv(*error);
-  above.finish();
-
+  Partition partition(trie.store(), paths.size() < PATHS_TO_PART ? 0 : SEAM_DEPTH);
+  partition.descend(TRIE_HEIGHT, trie.root(), sorted);
+  const auto& tasks = partition.tasks;
+  ProofPieces pieces = kj::heapArray<ProofPiece>(tasks.size());
   auto errors = kj::heapArray<kj::Maybe<Error>>(tasks.size());
   std::atomic<bool> failed = false;
   pool.forEach(tasks.size(), 1, [&](size_t i, size_t) {
     if (failed) return;
-    Planner below(store, queries, stop, maxEncodedSize);
-    below.fill(*taskPieces[i]);
-    errors[i] = below.run(tasks[i]);
-    if (errors[i] != nullptr) {
-      failed = true;
-    } else {
-      below.finish();
-    }
+    Planner planner(trie, stop, maxEncodedSize, pieces[i]);
+    errors[i] = planner.run(tasks[i]);
+    if (errors[i] != nullptr) failed = true;
   });
   for (auto& error : errors) {
     KJ_IF_MAYBE (e, error) return kj::mv(*e);

@@ -49,7 +49,7 @@ struct ProofPiece {
   uint32_t count = 0;        // Copies included.
 };
 
-using ProofPieces = kj::Vector<kj::Own<ProofPiece>>;
+using ProofPieces = kj::Array<ProofPiece>;
 
 // The proofs of `paths` in `trie`, ascending by path through all pieces. Errors: as prove(), but
 // only each piece is held to `maxEncodedSize`.

@@ -16,9 +16,27 @@ constexpr uint64_t BATCH_HEADER_SIZE = PREFIX_SIZE + 4;
 // Pieces are small; one thread encodes neighbours until they come to this many proofs.
 constexpr size_t PROOFS_AT_ONCE = 64;
 
+// Proofs whose parts are asked for before they are needed: they lie all over memory.
+constexpr size_t PROOFS_AHEAD = 2;
+
+void prefetch(const PayloadHeader& payload) {
+  constexpr size_t LINES = 4;  // What an ordinary payload has.
+  for (size_t line = 0; line < LINES; ++line) {
+    __builtin_prefetch(reinterpret_cast<const kj::byte*>(&payload) + 64 * line);
+  }
+}
+
 void encodePiece(const ProofPiece& piece, const NodeStore& nodes, kj::ArrayPtr<kj::byte> out) {
   ByteWriter writer(out);
-  for (const auto& proof : piece.proofs) {
+  size_t asked = 0;  // Siblings whose memory is on its way, and a few proofs' payloads.
+  for (size_t p = 0; p < piece.proofs.size(); ++p) {
+    const auto& proof = piece.proofs[p];
+    const auto ahead = std::min(piece.proofs.size() - 1, p + PROOFS_AHEAD);
+    if (piece.proofs[ahead].payload != nullptr) prefetch(*piece.proofs[ahead].payload);
+    const auto until = piece.proofs[ahead].firstSibling + piece.proofs[ahead].siblingCount;
+    for (; asked < until; ++asked) {
+      if (!piece.siblings[asked].node.isNull()) nodes.prefetch(piece.siblings[asked].node);
+    }
     TrieProof full;
     full.steps = proof.steps;
     full.flags = kj::arrayPtr(proof.flags.data(), proof.flags.size());
@@ -49,8 +67,8 @@ struct BatchProof::Plan final : public kj::AtomicRefcounted {
   Plan(kj::Own<const Trie> trie, ProofPieces pieces, const ThreadPool& pool)
       : trie(kj::mv(trie)), pieces(kj::mv(pieces)), pool(pool) {
     for (const auto& piece : this->pieces) {
-      encodedSize += piece->encodedSize;
-      count += piece->count;
+      encodedSize += piece.encodedSize;
+      count += piece.count;
     }
   }
 
@@ -89,8 +107,8 @@ void BatchProof::encode(kj::ArrayPtr<kj::byte> out) const {
     Share share{begin, begin, offset, 0};
     for (size_t proofs = 0; share.end < plan->pieces.size() && proofs < PROOFS_AT_ONCE;
          ++share.end) {
-      proofs += plan->pieces[share.end]->proofs.size();
-      share.length += plan->pieces[share.end]->encodedSize;
+      proofs += plan->pieces[share.end].proofs.size();
+      share.length += plan->pieces[share.end].encodedSize;
     }
     begin = share.end;
     offset += share.length;
@@ -100,7 +118,7 @@ void BatchProof::encode(kj::ArrayPtr<kj::byte> out) const {
     const auto& share = shares[i];
     auto at = share.offset;
     for (size_t p = share.begin; p < share.end; ++p) {
-      const auto& piece = *plan->pieces[p];
+      const auto& piece = plan->pieces[p];
       encodePiece(piece, plan->trie->store().nodes, out.slice(at, at + piece.encodedSize));
       at += piece.encodedSize;
     }

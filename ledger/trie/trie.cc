@@ -5,6 +5,8 @@
 
 #include <kj/debug.h>
 
+#include <utility>
+
 namespace ledger {
 
 Trie::Trie(kj::Own<const Store> store, NodeRef root, Size size)
@@ -33,7 +35,8 @@ kj::Maybe<PayloadView> Trie::find(const Path& path) const {
   return payload;
 }
 
-void Trie::find(kj::ArrayPtr<const Path> paths, kj::ArrayPtr<const PayloadHeader*> out) const {
+void Trie::find(kj::ArrayPtr<const Path> paths, kj::ArrayPtr<const PayloadHeader*> out,
+                Nearby nearby) const {
   KJ_REQUIRE(paths.size() == out.size(), "as many results as paths", paths.size(), out.size());
   struct Descent {
     size_t index;                 // Of the path.
@@ -60,7 +63,10 @@ void Trie::find(kj::ArrayPtr<const Path> paths, kj::ArrayPtr<const PayloadHeader
           __builtin_prefetch(descent.record->path.bytes.end() - 1);
         } else {
           const auto& interior = store.nodes.interior(descent.node);
-          descent.node = path.bit(descent.depth++) ? interior.right : interior.left;
+          auto [node, beside] = std::pair(interior.left, interior.right);
+          if (path.bit(descent.depth++)) std::swap(node, beside);
+          if (nearby == Nearby::SIBLINGS && !beside.isNull()) store.nodes.prefetch(beside);
+          descent.node = node;
           if (!descent.node.isNull()) store.nodes.prefetch(descent.node);
         }
         ++i;

@@ -41,7 +41,10 @@ public:
 
   // out[i] is the record of find(paths[i]), or null. Many descents go side by side, so that each
   // waits for memory while others move: several times as fast as one after the other.
-  void find(kj::ArrayPtr<const Path> paths, kj::ArrayPtr<const PayloadHeader*> out) const;
+  // SIBLINGS: also asks for the memory of the nodes beside the ways.
+  enum class Nearby { NOTHING, SIBLINGS };
+  void find(kj::ArrayPtr<const Path> paths, kj::ArrayPtr<const PayloadHeader*> out,
+            Nearby nearby = Nearby::NOTHING) const;
 
   // The register's value; empty if unallocated. Valid as long as the trie.
   Value read(const Path& path) const;
