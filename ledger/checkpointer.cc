@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <set>
 
+#include <sched.h>
 #include <sys/statvfs.h>
 
 namespace ledger {
@@ -82,7 +83,14 @@ Checkpointer::Checkpointer(kj::Own<const kj::Directory> directoryParam, Start st
     }
     lock->next = kj::max(lock->activeSegment, due);
   }
-  thread = kj::heap<kj::Thread>([this]() { serve(); });
+  thread = kj::heap<kj::Thread>([this]() {
+    if (policy.priority == CheckpointPolicy::Priority::IDLE) {
+      // The threads that it begins inherit this. Where it is refused, the share is a fair one.
+      const struct sched_param none {};
+      sched_setscheduler(0, SCHED_IDLE, &none);
+    }
+    serve();
+  });
 }
 
 Checkpointer::~Checkpointer() noexcept(false) {

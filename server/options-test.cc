@@ -41,6 +41,7 @@ TEST(Options, HaveTheDocumentedDefaults) {
   EXPECT_EQ(options.checkpointDistance, 100u);
   EXPECT_EQ(options.checkpointsToKeep, 3u);
   EXPECT_GE(options.checkpointThreads, 1u);
+  EXPECT_EQ(options.checkpointPriority, CheckpointPolicy::Priority::IDLE);
   EXPECT_EQ(options.superfluousSegments, CheckpointPolicy::Superfluous::KEEP);
   EXPECT_EQ(options.diskReserve, 1u << 30);
   EXPECT_EQ(options.maxRequestSize, 1u << 30);
@@ -118,12 +119,14 @@ TEST(Options, EveryFlagRefusesWhatIsOutOfItsRange) {
 
 TEST(Options, OfDurability) {
   auto options = accepted({"--triedir", "/t", "--wal-sync", "interval:250", "--recover",
-                           "--wal-retention", "--checkpoint-distance", "20"});
+                           "--wal-retention", "--checkpoint-distance", "20",
+                           "--checkpoint-priority", "normal"});
   EXPECT_EQ(options.walSync.mode, SyncPolicy::Mode::INTERVAL);
   EXPECT_EQ(options.walSync.interval, 250 * kj::MILLISECONDS);
   EXPECT_EQ(options.damage, LedgerOptions::Damage::SET_ASIDE);
   EXPECT_EQ(options.superfluousSegments, CheckpointPolicy::Superfluous::REMOVE);
   EXPECT_EQ(options.checkpointDistance, 20u);
+  EXPECT_EQ(options.checkpointPriority, CheckpointPolicy::Priority::NORMAL);
 }
 
 TEST(Options, AReadyDescriptorMustBeOpen) {

@@ -27,7 +27,7 @@ struct Texts {
   std::string triedir, socket, socketMode = "0660";
   std::string forestCapacity = "500", walSegmentSize = "32MiB", walSync = "always";
   std::string checkpointDistance = "100", checkpointsToKeep = "3", checkpointThreads;
-  std::string diskReserve = "1GiB";
+  std::string checkpointPriority = "idle", diskReserve = "1GiB";
   bool recover = false, walRetention = false;
   std::string maxRequestSize = "1GiB", maxResponseSize = "1GiB";
   std::string arenaSize = "1GiB", inlineThreshold = "32KiB";
@@ -77,6 +77,11 @@ void declare(CLI::App& app, Texts& texts) {
   texts.checkpointThreads = defaultCheckpointThreads();
   app.add_option("--checkpoint-threads", texts.checkpointThreads,
                  "Threads that write a checkpoint (1 to 16)")
+      ->group("Ledger")
+      ->capture_default_str();
+  app.add_option("--checkpoint-priority", texts.checkpointPriority,
+                 "Processor time of checkpoints: what nothing else wants (idle), or a fair share "
+                 "(normal)")
       ->group("Ledger")
       ->capture_default_str();
   app.add_option("--disk-reserve", texts.diskReserve,
@@ -216,6 +221,14 @@ LogLevel parseLogLevel(Checker& check, std::string text) {
   return LogLevel::INFO;
 }
 
+CheckpointPolicy::Priority parsePriority(Checker& check, const std::string& text) {
+  if (text == "normal") return CheckpointPolicy::Priority::NORMAL;
+  if (text != "idle") {
+    check.problem("--checkpoint-priority must be idle or normal, not \"", text, "\"");
+  }
+  return CheckpointPolicy::Priority::IDLE;
+}
+
 SyncPolicy parseWalSync(Checker& check, const std::string& text) {
   constexpr uint64_t MAX_MS = 60'000;
   if (text == "always") return {};
@@ -257,6 +270,7 @@ Options check(Checker& check, const Texts& texts) {
   options.checkpointsToKeep =
       check.number("--checkpoints-to-keep", texts.checkpointsToKeep, 0, 1'000'000'000);
   options.checkpointThreads = check.number("--checkpoint-threads", texts.checkpointThreads, 1, 16);
+  options.checkpointPriority = parsePriority(check, texts.checkpointPriority);
   options.diskReserve = check.size("--disk-reserve", texts.diskReserve, 0, 65536 * GIB);
   if (texts.walRetention) {
     options.superfluousSegments = CheckpointPolicy::Superfluous::REMOVE;

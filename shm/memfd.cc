@@ -3,11 +3,11 @@
 
 #include <kj/debug.h>
 
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <fstream>
 #include <limits>
-#include <string>
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -15,6 +15,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25  // Linux 6.1.
+#endif
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U  // Linux 6.3.
 #endif
@@ -47,16 +50,49 @@ void checkFileSizeLimit(uint64_t size) {
              size, limit.rlim_cur);
 }
 
-// Whether memfds may have huge pages here: where a mapping asks for them (advise, within_size) or
-// anywhere (always, force). The setting is read once.
-bool hugePagesGranted() {
-  static const bool GRANTED = []() {
-    std::ifstream setting("/sys/kernel/mm/transparent_hugepage/shmem_enabled");
-    std::string line;
-    return std::getline(setting, line) && line.find("[never]") == std::string::npos &&
-           line.find("[deny]") == std::string::npos;
+uint64_t hugePageSize() {
+  static const uint64_t SIZE = []() -> uint64_t {
+    uint64_t bytes = 0;
+    std::ifstream("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size") >> bytes;
+    return bytes;
   }();
-  return GRANTED;
+  return SIZE;  // 0: there are none.
+}
+
+// An address for a mapping of `size` bytes; those large enough begin where a huge page may. What
+// lies there is inaccessible, and to be mapped over.
+kj::byte* reserveAddresses(kj::StringPtr name, uint64_t size) {
+  const uint64_t alignment = hugePageSize() > 0 && size >= hugePageSize() ? hugePageSize() : 0;
+  void* start = mmap(nullptr, size + alignment, PROT_NONE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (start == MAP_FAILED) KJ_FAIL_SYSCALL("mmap", errno, name, size);
+  auto* begin = reinterpret_cast<kj::byte*>(start);
+  if (alignment == 0) return begin;
+  const uint64_t before = -reinterpret_cast<uintptr_t>(begin) % alignment;
+  if (before > 0) {
+    KJ_SYSCALL(munmap(begin, before));
+  }
+  if (before < alignment) {
+    KJ_SYSCALL(munmap(begin + before + size, alignment - before));
+  }
+  return begin + before;
+}
+
+// Commits and maps `pages`, which are whole huge pages, as such, whatever shmem_enabled says: it
+// rules what a page fault may do. False: not possible here and now; some may be committed.
+//
+// One small page of each is there before, as a range with none at all is refused; the huge page
+// takes it in. That costs a fifth of what as many small pages would.
+bool commitHuge(kj::ArrayPtr<kj::byte> pages) {
+  static std::atomic<bool> supported = true;
+  if (!supported.load(std::memory_order_relaxed)) return false;
+  for (uint64_t at = 0; at < pages.size(); at += hugePageSize()) {
+    if (madvise(&pages[at], pageSize(), MADV_POPULATE_WRITE) != 0) return false;
+  }
+  if (madvise(pages.begin(), pages.size(), MADV_COLLAPSE) == 0) return true;
+  // Too old a kernel, or denied: it will not change.
+  if (errno == EINVAL) supported.store(false, std::memory_order_relaxed);
+  return false;
 }
 
 // For kernels without MADV_POPULATE_WRITE: one write a page, of what is there.
@@ -84,13 +120,16 @@ kj::Own<Memfd> Memfd::create(kj::StringPtr name, uint64_t size) {
   // Readable by the owner, who reopens it for peers; to all others the descriptor is the only way.
   KJ_SYSCALL(fchmod(fd, S_IRUSR), name);
 
-  void* start = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-  if (start == MAP_FAILED) KJ_FAIL_SYSCALL("mmap", errno, name, size);
+  auto* start = reserveAddresses(name, size);
+  if (mmap(start, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0) ==
+      MAP_FAILED) {
+    const int error = errno;
+    munmap(start, size);
+    KJ_FAIL_SYSCALL("mmap", error, name, size);
+  }
   // From here the new object unmaps.
-  auto result = kj::heap<Memfd>(kj::mv(fd), kj::arrayPtr(reinterpret_cast<kj::byte*>(start), size));
+  auto result = kj::heap<Memfd>(kj::mv(fd), kj::arrayPtr(start, size));
   KJ_SYSCALL(fcntl(result->fd, F_ADD_SEALS, SEALS), name, size);
-  // A wish: a kernel without huge pages does not know the advice.
-  if (hugePagesGranted()) madvise(start, size, MADV_HUGEPAGE);
   return result;
 }
 
@@ -106,13 +145,21 @@ void Memfd::commit(uint64_t offset, uint64_t length, Warm warm) const {
                  offset % pageSize() == 0 && length % pageSize() == 0,
              "not whole pages of this memfd", offset, length, mapping.size());
 
-  auto pages = bytes().slice(offset, offset + length);
-  // The mapping has asked for huge pages, which fallocate does not know: it would take small ones.
-  if (warm == Warm::YES && hugePagesGranted() && length > 0 &&
-      madvise(pages.begin(), pages.size(), MADV_POPULATE_WRITE) == 0) {
-    return;
+  // Huge pages in the middle, small ones at the ends.
+  uint64_t hugeBegin = offset, hugeEnd = offset;
+  if (warm == Warm::YES && hugePageSize() > 0) {
+    const auto begin = (offset + hugePageSize() - 1) / hugePageSize() * hugePageSize();
+    const auto end = (offset + length) / hugePageSize() * hugePageSize();
+    if (begin < end && commitHuge(bytes().slice(begin, end))) {
+      hugeBegin = begin;
+      hugeEnd = end;
+    }
   }
+  commitSmall(offset, hugeBegin - offset, warm);
+  commitSmall(hugeEnd, offset + length - hugeEnd, warm);
+}
 
+void Memfd::commitSmall(uint64_t offset, uint64_t length, Warm warm) const {
   for (uint64_t done = 0; done < length;) {
     const uint64_t step = kj::min(length - done, COMMIT_STEP);
     // ENOMEM, ENOSPC: no memory under vm.overcommit_memory=2. Elsewhere the kernel does not refuse.
@@ -121,7 +168,7 @@ void Memfd::commit(uint64_t offset, uint64_t length, Warm warm) const {
     done += step;
   }
   if (warm == Warm::NO || length == 0) return;
-
+  auto pages = bytes().slice(offset, offset + length);
   KJ_SYSCALL_HANDLE_ERRORS(madvise(pages.begin(), pages.size(), MADV_POPULATE_WRITE)) {
     case EINVAL:
       touch(pages);

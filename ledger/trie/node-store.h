@@ -19,8 +19,7 @@ namespace ledger {
 struct SegmentSizes {
   uint64_t first = uint64_t(64) << 20;      // Bytes; doubled with each segment.
   uint64_t most = uint64_t(1) << 30;        // Bytes.
-  uint64_t commitStep = uint64_t(256) << 10;  // Bytes committed at a time: of whole pages, and of a
-                                              // second-level cache.
+  uint64_t commitStep = uint64_t(2) << 20;  // Bytes committed at a time: whole huge pages.
 };
 
 // Thread: every method is const and may be called from any thread. A slot's bytes are written by

@@ -98,9 +98,7 @@ kj::Maybe<shm::Shortage> PayloadStore::allocate(kj::ArrayPtr<const Lengths> leng
 
 kj::Maybe<shm::Shortage> PayloadStore::extend(Segment& segment, uint64_t end) const {
   if (end <= segment.committed) return nullptr;
-  auto target =
-      std::min(segment.memory->size(),
-               roundUp(std::max(end, segment.committed + sizes.commitStep), shm::pageSize()));
+  auto target = std::min(segment.memory->size(), roundUp(end, sizes.commitStep));
   auto more = target - segment.committed;
   auto reserved = budget->reserve(more);
   if (reserved.is<shm::Shortage>()) return kj::mv(reserved.get<shm::Shortage>());
