@@ -55,6 +55,15 @@ class TableTest(unittest.TestCase):
                                       ("get-100", "inline"): [result(250)]}).splitlines()
         self.assertIn("| 500 us | 50 us | 250 us | 10x | 2x |", rows[-1])
 
+    def test_rounds_show_their_spread_and_their_tails(self):
+        case = compare.Case("set-100", "set", 100, 1)
+        rounds = [{"p50_us": 90, "p99_us": 200}, {"p50_us": 110, "p99_us": 300}]
+        rows = compare.table([case], {("set-100", "shm"): rounds},
+                             {"1,024 of them side by side": 102.4}, 2).splitlines()
+        self.assertIn("| 100 us (±10%) |", rows[-1])
+        self.assertIn("| - | 250 us |", rows[-1])
+        self.assertIn("here 1.24 ms: 247 x 100 ns / 2", rows[-1])
+
     def test_what_was_not_measured_is_a_dash(self):
         case = compare.Case("get-100", "get", 100, 1)
         rows = compare.table([case], {("get-100", "shm"): [result(50)]}).splitlines()

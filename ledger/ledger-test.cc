@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/ledger.h"
 
+#include "ledger/checkpoint/checkpoint-testing.h"
 #include "ledger/encoding.h"
 #include "ledger/proof/verify.h"
 #include "ledger/wal/wal-testing.h"
@@ -40,6 +41,8 @@ protected:
     LedgerOptions options{.reporter = warnings};
     options.forestCapacity = capacity;
     options.walSync = walSync;
+    options.threads = threads;
+    options.trust = trust;
     options.walSegmentSize = 4 * 32768;
     ledger =
         Ledger::open(testing::newFaultyDirectory(directory->clone(), faults), "test",
@@ -80,6 +83,8 @@ protected:
   kj::Own<const kj::Directory> directory = kj::newInMemoryDirectory(kj::nullClock());
   testing::Faults faults;
   SyncPolicy walSync;
+  unsigned threads = 2;
+  LedgerOptions::Trust trust = LedgerOptions::Trust::HASHES;
   kj::Own<Ledger> ledger;
   testing::KeptWarnings warnings;
 };
@@ -304,6 +309,84 @@ TEST_F(LedgerTest, ThreadsAgreeWithTheLog) {
   EXPECT_TRUE(before.asPtr() == after.asPtr());
   EXPECT_EQ(ledger->stats().nodes, stats.nodes);
   EXPECT_EQ(ledger->stats().valueBytes, stats.valueBytes);
+}
+
+// Large Sets, Gets and Proves share the engine's threads while states are evicted: each answer is
+// of one state, and of the right one.
+TEST_F(LedgerTest, LargeCallsShareTheThreads) {
+  threads = 3;
+  open(4);
+  constexpr int REGISTERS = 400;
+  auto names = KJ_MAP(i, kj::range(0, REGISTERS)) { return keyOf(kj::str("register", i)); };
+  auto keys = KJ_MAP(name, names) { return EncodedKey(name); };
+  std::atomic<unsigned> answered{0};
+  std::atomic<bool> done{false};
+  {
+    auto writer = [&](unsigned number) {
+      auto state = ledger->initialState();
+      for (int i = 0; i < 40; ++i) {
+        // All registers of a state have the same value.
+        auto text = kj::str(number, ":", i);
+        auto values = KJ_MAP(key, keys) { return Value((void(key), text.asBytes())); };
+        auto result = ledger->set(state, keys, values, nullptr, Stop::never());
+        if (result.is<RootHash>()) {
+          state = result.get<RootHash>();
+        } else {
+          EXPECT_EQ(result.get<Error>().reason, Reason::UNKNOWN_STATE);
+          state = ledger->states().back();
+        }
+      }
+    };
+    auto reader = [&]() {
+      while (!done) {
+        auto state = ledger->states().back();
+        auto got = ledger->get(state, keys, Stop::never());
+        if (got.is<Error>()) continue;  // Evicted meanwhile.
+        auto& values = got.get<Values>();
+        for (auto value : values.values) EXPECT_TRUE(value == values.values[0]);
+        EXPECT_EQ(values.bytes, REGISTERS * values.values[0].size());
+        auto proven = ledger->prove(state, keys, Stop::never());
+        if (proven.is<Error>()) continue;
+        auto& proof = proven.get<BatchProof>();
+        auto out = kj::heapArray<kj::byte>(proof.encodedSize());
+        proof.encode(out);
+        auto verified = verifyBatch(state, out, Strictness::FLOW_GO);
+        ASSERT_TRUE(verified.is<kj::Array<ProvenRegister>>());
+        for (auto& one : verified.get<kj::Array<ProvenRegister>>()) {
+          EXPECT_TRUE(one.value == values.values[0]);
+        }
+        ++answered;
+      }
+    };
+    kj::Thread r1(reader);
+    kj::Thread r2(reader);
+    {
+      kj::Thread w1([&]() { writer(1); });
+      kj::Thread w2([&]() { writer(2); });
+    }
+    while (answered == 0) writer(3);
+    done = true;
+  }
+}
+
+// KI-9: somebody who knows the format changes a value and the checksums. flow-go loads it, and so
+// does a start that is not asked to verify.
+TEST_F(LedgerTest, AVerifiedStartFindsAChangedValue) {
+  auto parts = testing::workedExample();
+  auto& value = parts.bytes[0][4 + 71 + 17];
+  ASSERT_EQ(value, 'a');
+  value = 'x';
+  parts.store(*directory, "checkpoint.00000007");
+  trust = LedgerOptions::Trust::NOTHING;
+  KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() { open(); })) {
+    std::string said = exception->getDescription().cStr();
+    EXPECT_NE(said.find("checkpoint.00000007.000 at offset 4"), said.npos) << said;
+  } else {
+    FAIL() << "a wrong hash was believed";
+  }
+  trust = LedgerOptions::Trust::HASHES;
+  open();
+  EXPECT_EQ(ledger->stateCount(), 2u) << "the empty state and the one that was loaded";
 }
 
 // A crash in the middle of a write: what was acknowledged is there, the rest is kept aside, and

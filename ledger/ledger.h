@@ -26,7 +26,7 @@ namespace ledger {
 
 // How far a start has come. Reported from the opening thread, about once a MiB.
 struct Progress {
-  enum class Phase { CHECKPOINT, REPLAY } phase;
+  enum class Phase { VERIFICATION, CHECKPOINT, REPLAY } phase;
   uint64_t done;   // Bytes.
   uint64_t total;  // Bytes.
 };
@@ -38,6 +38,13 @@ struct LedgerOptions {
   unsigned threads = ThreadPool::processors();
   SyncPolicy walSync = {};
   CheckpointPolicy checkpoints = {};
+
+  // What is believed of a checkpoint that is loaded.
+  enum class Trust {
+    HASHES,  // That the hashes in it are those of its values, as flow-go does.
+    NOTHING  // Every hash is computed anew first; a checkpoint that has a wrong one does not load.
+  };
+  Trust trust = Trust::HASHES;
 
   // What becomes of a log that is damaged, and not by the crash of a writer.
   enum class Damage {

@@ -2,6 +2,7 @@
 #include "ledger/recovery.h"
 
 #include "ledger/checkpoint-loader.h"
+#include "ledger/checkpoint/checking-sink.h"
 #include "ledger/checkpoint/format.h"
 #include "ledger/checkpoint/writer-temporaries.h"
 #include "ledger/trie-update.h"
@@ -91,14 +92,21 @@ private:
                       : checkpointName(start.checkpoint);
       kj::Maybe<kj::Exception> failure = kj::runCatchingExceptions([&]() {
         CheckpointLoader loader(kj::atomicAddRef(store));
-        CheckpointReadOptions reading;
-        reading.threads = std::min<unsigned>(pool.threads(), CHECKPOINT_SUBTRIES);
-        reading.progress = [&](uint64_t done, uint64_t total) {
-          isInterrupted = true;  // Unless it returns.
-          options.progress({Progress::Phase::CHECKPOINT, done, total});
-          isInterrupted = false;
+        auto read = [&](CheckpointSink& sink, Progress::Phase phase) {
+          CheckpointReadOptions reading;
+          reading.threads = std::min<unsigned>(pool.threads(), CHECKPOINT_SUBTRIES);
+          reading.progress = [&](uint64_t done, uint64_t total) {
+            isInterrupted = true;  // Unless it returns.
+            options.progress({phase, done, total});
+            isInterrupted = false;
+          };
+          readCheckpoint(directory, file, sink, kj::mv(reading));
         };
-        readCheckpoint(directory, file, loader, kj::mv(reading));
+        if (options.trust == LedgerOptions::Trust::NOTHING) {
+          CheckingSink checking(file, CheckingSink::Hashes::RECOMPUTED);
+          read(checking, Progress::Phase::VERIFICATION);
+        }
+        read(loader, Progress::Phase::CHECKPOINT);
         auto tries = loader.takeTries();
         KJ_REQUIRE(tries.size() > 0, "the checkpoint has no trie");
         for (auto& trie : tries) forest.add(kj::mv(trie));

@@ -65,6 +65,7 @@ kj::Maybe<kj::Own<Ledger>> openLedger(const Options& options, const shm::MemoryB
   ledgerOptions.walSegmentSize = options.walSegmentSize;
   ledgerOptions.threads = options.threads;
   ledgerOptions.walSync = options.walSync;
+  ledgerOptions.trust = options.trust;
   ledgerOptions.damage = options.damage;
   ledgerOptions.checkpoints.distance = options.checkpointDistance;
   ledgerOptions.checkpoints.keep = options.checkpointsToKeep;

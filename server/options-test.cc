@@ -120,7 +120,8 @@ TEST(Options, EveryFlagRefusesWhatIsOutOfItsRange) {
 TEST(Options, OfDurability) {
   auto options = accepted({"--triedir", "/t", "--wal-sync", "interval:250", "--recover",
                            "--wal-retention", "--checkpoint-distance", "20",
-                           "--checkpoint-priority", "normal"});
+                           "--checkpoint-priority", "normal", "--verify-on-load"});
+  EXPECT_EQ(options.trust, LedgerOptions::Trust::NOTHING);
   EXPECT_EQ(options.walSync.mode, SyncPolicy::Mode::INTERVAL);
   EXPECT_EQ(options.walSync.interval, 250 * kj::MILLISECONDS);
   EXPECT_EQ(options.damage, LedgerOptions::Damage::SET_ASIDE);

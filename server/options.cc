@@ -28,7 +28,7 @@ struct Texts {
   std::string forestCapacity = "500", walSegmentSize = "32MiB", walSync = "always";
   std::string checkpointDistance = "100", checkpointsToKeep = "3", checkpointThreads;
   std::string checkpointPriority = "idle", diskReserve = "1GiB";
-  bool recover = false, walRetention = false;
+  bool recover = false, verifyOnLoad = false, walRetention = false;
   std::string maxRequestSize = "1GiB", maxResponseSize = "1GiB";
   std::string arenaSize = "1GiB", inlineThreshold = "32KiB";
   std::string memoryLimit, sharedMemoryLimit;
@@ -79,6 +79,10 @@ void declare(CLI::App& app, Texts& texts) {
                  "Threads that write a checkpoint (1 to 16)")
       ->group("Ledger")
       ->capture_default_str();
+  app.add_flag("--verify-on-load", texts.verifyOnLoad,
+               "Compute every hash of the checkpoint that is loaded anew: a start takes longer, and "
+               "finds what checksums cannot")
+      ->group("Ledger");
   app.add_option("--checkpoint-priority", texts.checkpointPriority,
                  "Processor time of checkpoints: what nothing else wants (idle), or a fair share "
                  "(normal)")
@@ -275,6 +279,7 @@ Options check(Checker& check, const Texts& texts) {
   if (texts.walRetention) {
     options.superfluousSegments = CheckpointPolicy::Superfluous::REMOVE;
   }
+  if (texts.verifyOnLoad) options.trust = LedgerOptions::Trust::NOTHING;
   if (texts.recover) options.damage = LedgerOptions::Damage::SET_ASIDE;
 
   options.maxRequestSize = check.size("--max-request-size", texts.maxRequestSize, KIB, 64 * GIB);

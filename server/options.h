@@ -27,6 +27,7 @@ struct Options {
   uint64_t walSegmentSize = uint64_t(32) << 20;
 
   SyncPolicy walSync;
+  LedgerOptions::Trust trust = LedgerOptions::Trust::HASHES;
   LedgerOptions::Damage damage = LedgerOptions::Damage::REFUSE;
   uint32_t checkpointDistance = 100;  // Segments.
   uint32_t checkpointsToKeep = 3;     // 0: all.
