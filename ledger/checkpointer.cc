@@ -83,14 +83,7 @@ Checkpointer::Checkpointer(kj::Own<const kj::Directory> directoryParam, Start st
     }
     lock->next = kj::max(lock->activeSegment, due);
   }
-  thread = kj::heap<kj::Thread>([this]() {
-    if (policy.priority == CheckpointPolicy::Priority::IDLE) {
-      // The threads that it begins inherit this. Where it is refused, the share is a fair one.
-      const struct sched_param none {};
-      sched_setscheduler(0, SCHED_IDLE, &none);
-    }
-    serve();
-  });
+  thread = kj::heap<kj::Thread>([this]() { serve(); });
 }
 
 Checkpointer::~Checkpointer() noexcept(false) {
@@ -148,7 +141,8 @@ void Checkpointer::begin(State& state, uint64_t number) const {
   state.next = number + policy.distance;
   state.begun = now();
   state.status.running = number;
-  state.status.doneBytes = state.status.totalBytes = 0;
+  doneBytes.store(0, std::memory_order_relaxed);
+  totalBytes.store(0, std::memory_order_relaxed);
 }
 
 // Whether a start from a checkpoint of the queue comes to the forest. It does not if repeated
@@ -244,6 +238,8 @@ Result<uint64_t> Checkpointer::checkpointNow(kj::FunctionParam<Result<uint64_t>(
 CheckpointStatus Checkpointer::status() const {
   auto lock = state.lockShared();
   auto result = lock->status.clone();
+  result.doneBytes = doneBytes.load(std::memory_order_relaxed);
+  result.totalBytes = totalBytes.load(std::memory_order_relaxed);
   if (result.running != nullptr) result.elapsed = now() - lock->begun;
   return result;
 }
@@ -287,6 +283,23 @@ void Checkpointer::serve() const {
   }
 }
 
+// Calls `work` with the policy's priority: on a thread of its own, since one that has gone down to
+// IDLE cannot come back. `work`, and the threads that it begins, must take no lock that others wait
+// for: they may have to wait long for a processor while they hold it.
+void Checkpointer::inBackground(kj::FunctionParam<void()> work) const {
+  if (policy.priority == CheckpointPolicy::Priority::NORMAL) return work();
+  kj::Maybe<kj::Exception> failure;
+  {
+    kj::Thread background([&]() {
+      // Where this is refused, the share is a fair one. The threads that it begins inherit it.
+      const struct sched_param none {};
+      sched_setscheduler(0, SCHED_IDLE, &none);
+      failure = kj::runCatchingExceptions([&]() { work(); });
+    });
+  }
+  KJ_IF_MAYBE (exception, failure) kj::throwFatalException(kj::mv(*exception));
+}
+
 kj::Maybe<Error> Checkpointer::run(const Job& job) const {
   const auto name = checkpointName(job.number);
   const auto& store = job.tries[0]->store();
@@ -323,11 +336,8 @@ kj::Maybe<Error> Checkpointer::write(kj::StringPtr name, const Job& job) const {
   kj::Maybe<Error> noRoom;
   CheckpointWriteOptions options{.threads = policy.threads, .stop = halt};
   options.progress = [&](uint64_t done, uint64_t total) {
-    {
-      auto lock = state.lockExclusive();
-      lock->status.doneBytes = done;
-      lock->status.totalBytes = total;
-    }
+    doneBytes.store(done, std::memory_order_relaxed);
+    totalBytes.store(total, std::memory_order_relaxed);
     if (done < total) noRoom = requireRoom(job.number, 0);
     KJ_REQUIRE(noRoom == nullptr, "the disk's reserve is touched");
     if (now() - reported < REPORT_STEP || done == 0) return;
@@ -340,7 +350,9 @@ kj::Maybe<Error> Checkpointer::write(kj::StringPtr name, const Job& job) const {
   };
   Result<WrittenCheckpoint> written = WrittenCheckpoint();
   KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() {
-                 written = writeCheckpoint(*directory, name, job.tries, kj::mv(options));
+                 inBackground([&]() {
+                   written = writeCheckpoint(*directory, name, job.tries, kj::mv(options));
+                 });
                })) {
     KJ_IF_MAYBE (error, noRoom) {
       error->message = kj::str(error->message, " (", exception->getDescription(), ")");
@@ -368,7 +380,8 @@ kj::Maybe<Error> Checkpointer::readBack(kj::StringPtr name, uint64_t number) con
     KJ_REQUIRE(!halt.requested(), "the ledger is shutting down");
   };
   KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() {
-                 readCheckpoint(*directory, name, sink, kj::mv(options));
+                 inBackground(
+                     [&]() { readCheckpoint(*directory, name, sink, kj::mv(options)); });
                })) {
     // Complete and synced: a start would try it. What does not read now will not read then.
     if (halt.requested()) return shuttingDown();

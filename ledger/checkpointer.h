@@ -123,6 +123,7 @@ private:
   kj::OneOf<Begun, Claimed, Result<uint64_t>> claim(const Stop& stop) const;
 
   void serve() const;
+  void inBackground(kj::FunctionParam<void()> work) const;
   kj::Maybe<Error> run(const Job& job) const;
   kj::Maybe<Error> requireRoom(uint64_t number, uint64_t needed) const;
   kj::Maybe<Error> write(kj::StringPtr name, const Job& job) const;
@@ -135,6 +136,7 @@ private:
   const Reporter& reporter;
   const Halt halt;
   kj::MutexGuarded<State> state;
+  mutable std::atomic<uint64_t> doneBytes{0}, totalBytes{0};  // Of the one that is being written.
   kj::Vector<uint64_t> unreadable;  // Checkpoints that did not load. Constant.
   kj::Own<kj::Thread> thread;       // Last: it ends first.
 };

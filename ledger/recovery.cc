@@ -26,6 +26,49 @@ namespace {
 
 constexpr uint64_t PROGRESS_STEP = uint64_t(1) << 20;  // Bytes.
 
+// Computes the hashes of what passes on to another sink: of the very bytes that are loaded.
+class VerifyingSink final : public CheckpointSink {
+public:
+  // `budget` bounds what the hashes take meanwhile.
+  VerifyingSink(kj::StringPtr checkpoint, const shm::MemoryBudget& budget, CheckpointSink& next)
+      : checking(checkpoint, CheckingSink::Hashes::RECOMPUTED), budget(budget), next(next) {}
+
+  void begin(kj::ArrayPtr<const uint64_t> nodesPerPart, uint64_t tries) override {
+    uint64_t nodes = 0;
+    for (auto count : nodesPerPart) nodes += count;
+    auto reserved = budget.reserve(nodes * sizeof(Hash));
+    KJ_IF_MAYBE (shortage, reserved.tryGet<shm::Shortage>()) {
+      kj::throwFatalException(kj::Exception(
+          kj::Exception::Type::OVERLOADED, __FILE__, __LINE__,
+          kj::str("verifying the checkpoint does not fit into memory: ", shortage->describe())));
+    }
+    reservation = kj::mv(reserved.get<shm::Reservation>());
+    checking.begin(nodesPerPart, tries);
+    next.begin(nodesPerPart, tries);
+  }
+  void leaf(unsigned part, uint64_t index, unsigned height, const Hash& hash, const Path& path,
+            kj::Maybe<Payload> payload) override {
+    checking.leaf(part, index, height, hash, path, payload);
+    next.leaf(part, index, height, hash, path, payload);
+  }
+  void interior(unsigned part, uint64_t index, unsigned height, const Hash& hash, ChildRef left,
+                ChildRef right) override {
+    checking.interior(part, index, height, hash, left, right);
+    next.interior(part, index, height, hash, left, right);
+  }
+  void trie(ChildRef root, uint64_t registerCount, uint64_t registerSize,
+            const RootHash& rootHash) override {
+    checking.trie(root, registerCount, registerSize, rootHash);
+    next.trie(root, registerCount, registerSize, rootHash);
+  }
+
+private:
+  CheckingSink checking;
+  const shm::MemoryBudget& budget;
+  CheckpointSink& next;
+  shm::Reservation reservation;
+};
+
 class Recovery {
 public:
   Recovery(const kj::Directory& directory, kj::StringPtr name, const Store& store,
@@ -92,21 +135,19 @@ private:
                       : checkpointName(start.checkpoint);
       kj::Maybe<kj::Exception> failure = kj::runCatchingExceptions([&]() {
         CheckpointLoader loader(kj::atomicAddRef(store));
-        auto read = [&](CheckpointSink& sink, Progress::Phase phase) {
-          CheckpointReadOptions reading;
-          reading.threads = std::min<unsigned>(pool.threads(), CHECKPOINT_SUBTRIES);
-          reading.progress = [&](uint64_t done, uint64_t total) {
-            isInterrupted = true;  // Unless it returns.
-            options.progress({phase, done, total});
-            isInterrupted = false;
-          };
-          readCheckpoint(directory, file, sink, kj::mv(reading));
+        CheckpointReadOptions reading;
+        reading.threads = std::min<unsigned>(pool.threads(), CHECKPOINT_SUBTRIES);
+        reading.progress = [&](uint64_t done, uint64_t total) {
+          isInterrupted = true;  // Unless it returns.
+          options.progress({Progress::Phase::CHECKPOINT, done, total});
+          isInterrupted = false;
         };
         if (options.trust == LedgerOptions::Trust::NOTHING) {
-          CheckingSink checking(file, CheckingSink::Hashes::RECOMPUTED);
-          read(checking, Progress::Phase::VERIFICATION);
+          VerifyingSink verifying(file, *store.budget, loader);
+          readCheckpoint(directory, file, verifying, kj::mv(reading));
+        } else {
+          readCheckpoint(directory, file, loader, kj::mv(reading));
         }
-        read(loader, Progress::Phase::CHECKPOINT);
         auto tries = loader.takeTries();
         KJ_REQUIRE(tries.size() > 0, "the checkpoint has no trie");
         for (auto& trie : tries) forest.add(kj::mv(trie));

@@ -6,18 +6,27 @@
 #include <algorithm>
 #include <thread>
 
+#include <sched.h>
+
 namespace ledger {
 
 ThreadPool::ThreadPool(unsigned threads) {
   KJ_REQUIRE(threads >= 1, "a pool has at least its caller");
+  KJ_ON_SCOPE_FAILURE(stop());  // Those that there are would wait for ever.
   for (unsigned i = 1; i < threads; ++i) {
     helpers.add(kj::heap<kj::Thread>([this]() { help(); }));
   }
 }
 
 ThreadPool::~ThreadPool() noexcept(false) {
-  state.lockExclusive()->stopping = true;
+  stop();
   helpers.clear();
+}
+
+void ThreadPool::stop() {
+  std::lock_guard lock(mutex);
+  stopping = true;
+  wakeHelpers.notify_all();
 }
 
 const ThreadPool& ThreadPool::none() {
@@ -26,6 +35,9 @@ const ThreadPool& ThreadPool::none() {
 }
 
 unsigned ThreadPool::processors() {
+  cpu_set_t allowed;
+  // Fails where the machine has more than the set can name.
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0) return CPU_COUNT(&allowed);
   return std::max(std::thread::hardware_concurrency(), 1u);
 }
 
@@ -40,13 +52,18 @@ void ThreadPool::forEach(size_t count, size_t size,
     return;
   }
   Job job{.piece = piece, .count = count, .size = size, .failure = nullptr};
-  state.lockExclusive()->jobs.add(&job);
+  const auto pieces = (count + size - 1) / size;
+  {
+    std::lock_guard lock(mutex);
+    jobs.add(&job);
+  }
+  for (size_t i = 0; i < std::min(pieces - 1, helpers.size()); ++i) wakeHelpers.notify_one();
   work(job);
-  state.when([&](const State&) { return job.helping == 0; },
-             [&](State& state) {
-               auto kept = std::remove(state.jobs.begin(), state.jobs.end(), &job);
-               state.jobs.truncate(kept - state.jobs.begin());
-             });
+  {
+    std::unique_lock lock(mutex);
+    jobs.truncate(std::remove(jobs.begin(), jobs.end(), &job) - jobs.begin());
+    helpersDone.wait(lock, [&]() { return job.helping == 0; });
+  }
   KJ_IF_MAYBE (exception, job.failure) kj::throwFatalException(kj::mv(*exception));
 }
 
@@ -56,7 +73,7 @@ void ThreadPool::work(Job& job) const {
                    job.piece(begin, std::min(begin + job.size, job.count));
                  }
                })) {
-    auto lock = state.lockExclusive();
+    std::lock_guard lock(mutex);
     job.next = job.count;
     if (job.failure == nullptr) job.failure = kj::mv(*exception);
   }
@@ -64,26 +81,21 @@ void ThreadPool::work(Job& job) const {
 
 void ThreadPool::help() {
   auto hasPieces = [](const Job* job) { return job->next.load() < job->count; };
+  std::unique_lock lock(mutex);
   for (;;) {
-    Job* job = nullptr;
-    state.when(
-        [&](const State& state) {
-          return state.stopping || std::any_of(state.jobs.begin(), state.jobs.end(), hasPieces);
-        },
-        [&](State& state) {
-          auto found = std::find_if(state.jobs.begin(), state.jobs.end(), hasPieces);
-          if (found == state.jobs.end()) return;
-          job = *found;
-          ++job->helping;
-        });
-    if (job == nullptr) {
-      if (state.lockShared()->stopping) return;
-      continue;
-    }
-    work(*job);
-    // The job's caller may be gone as soon as the lock is.
-    auto lock = state.lockExclusive();
-    --job->helping;
+    auto found = jobs.end();
+    wakeHelpers.wait(lock, [&]() {
+      found = std::find_if(jobs.begin(), jobs.end(), hasPieces);
+      return stopping || found != jobs.end();
+    });
+    if (found == jobs.end()) return;
+    auto& job = **found;
+    ++job.helping;
+    lock.unlock();
+    work(job);
+    lock.lock();
+    // Its caller may return as soon as the lock is free.
+    if (--job.helping == 0) helpersDone.notify_all();
   }
 }
 

@@ -10,11 +10,12 @@
 #include <kj/array.h>
 #include <kj/exception.h>
 #include <kj/function.h>
-#include <kj/mutex.h>
 #include <kj/thread.h>
 #include <kj/vector.h>
 
 #include <atomic>
+#include <condition_variable>
+#include <mutex>
 
 namespace ledger {
 
@@ -31,7 +32,7 @@ public:
   // For callers that work alone.
   static const ThreadPool& none();
 
-  // As many as this process may run on.
+  // As many as this process may run on, by its affinity.
   static unsigned processors();
 
   unsigned threads() const { return helpers.size() + 1; }
@@ -39,7 +40,8 @@ public:
   // Calls piece(begin, end) for ranges of at most `size` things that together are [0, count), each
   // once, on several threads at a time, and returns when all are done. An exception lets pieces
   // that have not begun undone, and comes out here.
-  void forEach(size_t count, size_t size, kj::FunctionParam<void(size_t begin, size_t end)> piece) const;
+  void forEach(size_t count, size_t size,
+               kj::FunctionParam<void(size_t begin, size_t end)> piece) const;
 
 private:
   // One call of forEach(), on its caller's stack.
@@ -51,16 +53,17 @@ private:
     unsigned helping = 0;         // Under the pool's lock, as the next.
     kj::Maybe<kj::Exception> failure;
   };
-  struct State {
-    kj::Vector<Job*> jobs;  // Perhaps with pieces left; oldest first.
-    bool stopping = false;
-  };
-
   void help();
   void work(Job& job) const;
+  void stop();
 
-  kj::MutexGuarded<State> state;
-  kj::Vector<kj::Own<kj::Thread>> helpers;
+  // Not kj::MutexGuarded: that hands its lock over to who waits for a condition before it wakes it,
+  // and a caller must not wait for a thread that has not even woken.
+  mutable std::mutex mutex;
+  mutable std::condition_variable wakeHelpers, helpersDone;
+  mutable kj::Vector<Job*> jobs;  // Perhaps with pieces left, oldest first. Guarded, as the next.
+  bool stopping = false;
+  kj::Vector<kj::Own<kj::Thread>> helpers;  // Last: they end first.
 };
 
 }  // namespace ledger

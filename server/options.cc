@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <cctype>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include <fcntl.h>
@@ -37,12 +36,12 @@ struct Texts {
 
 std::string defaultWorkers() {
   // Some workers wait for the disk while others compute, so more than there are processors.
-  return std::to_string(std::max(4u, std::thread::hardware_concurrency() + 2));
+  return std::to_string(std::max(4u, ThreadPool::processors() + 2));
 }
 
 std::string defaultCheckpointThreads() {
   // Half of the machine: Sets go on meanwhile.
-  return std::to_string(std::clamp(std::thread::hardware_concurrency() / 2, 1u, 16u));
+  return std::to_string(std::clamp(ThreadPool::processors() / 2, 1u, 16u));
 }
 
 void declare(CLI::App& app, Texts& texts) {
@@ -138,7 +137,8 @@ void declare(CLI::App& app, Texts& texts) {
       ->capture_default_str();
   texts.threads = std::to_string(ThreadPool::processors());
   app.add_option("--threads", texts.threads,
-                 "Threads that share a large Get, Set or Prove, or the start (1 to 1024)")
+                 "Threads that share a large Get, Set or Prove, or a replay; at the start as many load "
+                 "the checkpoint (1 to 1024)")
       ->group("Process")
       ->capture_default_str();
   app.add_option("--shutdown-timeout", texts.shutdownSeconds,

@@ -14,8 +14,6 @@ constexpr kj::Duration LOG_INTERVAL = 10 * kj::SECONDS;
 
 kj::StringPtr nameOf(Progress::Phase phase) {
   switch (phase) {
-    case Progress::Phase::VERIFICATION:
-      return "verifying checkpoint"_kj;
     case Progress::Phase::CHECKPOINT:
       return "loading checkpoint"_kj;
     case Progress::Phase::REPLAY:

@@ -42,6 +42,27 @@ TEST(Memfd, StartsWithoutCommittedPages) {
   EXPECT_EQ(committed(memfd->openReadOnly()), 0u);
 }
 
+// Huge pages or not: what is committed is what was asked for, wherever it begins and ends, and it is
+// zero and can be written.
+TEST(Memfd, CommitsRangesThatAreNotWholeHugePages) {
+  constexpr uint64_t MIB = 1 << 20;
+  auto memfd = Memfd::create("test", 11 * MIB);
+  auto reader = memfd->openReadOnly();
+  memfd->commit(MIB + PAGE, 8 * MIB, Memfd::Warm::YES);
+  EXPECT_EQ(committed(reader), 8 * MIB);
+  memfd->commit(0, 11 * MIB, Memfd::Warm::YES);
+  EXPECT_EQ(committed(reader), 11 * MIB);
+  for (uint64_t at = 0; at < 11 * MIB; at += PAGE) {
+    ASSERT_EQ(memfd->bytes()[at], 0) << at;
+    memfd->bytes()[at] = 1 + at / PAGE % 250;
+  }
+  for (uint64_t at = 0; at < 11 * MIB; at += 97 * PAGE) {
+    kj::byte seen = 0;
+    ASSERT_EQ(pread(reader, &seen, 1, at), 1);
+    ASSERT_EQ(seen, 1 + at / PAGE % 250) << at;
+  }
+}
+
 // Catches seals that forbid the owner to commit: stores commit segment by segment, long after
 // sealing. Also a commit of the wrong range.
 TEST(Memfd, CommitsInStepsAfterItWasSealed) {

@@ -84,15 +84,21 @@ kj::byte* reserveAddresses(kj::StringPtr name, uint64_t size) {
 // One small page of each is there before, as a range with none at all is refused; the huge page
 // takes it in. That costs a fifth of what as many small pages would.
 bool commitHuge(kj::ArrayPtr<kj::byte> pages) {
-  static std::atomic<bool> supported = true;
-  if (!supported.load(std::memory_order_relaxed)) return false;
+  enum class Known { NOTHING, WORKS, NEVER };
+  static std::atomic<Known> known = Known::NOTHING;
+  if (known.load(std::memory_order_relaxed) == Known::NEVER) return false;
   for (uint64_t at = 0; at < pages.size(); at += hugePageSize()) {
     if (madvise(&pages[at], pageSize(), MADV_POPULATE_WRITE) != 0) return false;
   }
-  if (madvise(pages.begin(), pages.size(), MADV_COLLAPSE) == 0) return true;
-  // Too old a kernel, or denied: it will not change.
-  if (errno == EINVAL) supported.store(false, std::memory_order_relaxed);
-  return false;
+  const bool done = madvise(pages.begin(), pages.size(), MADV_COLLAPSE) == 0;
+  if (done) {
+    known.store(Known::WORKS, std::memory_order_relaxed);
+  } else if (errno == EINVAL) {
+    // Too old a kernel, or denied, if it never worked: that will not change. Else these pages only.
+    auto nothing = Known::NOTHING;
+    known.compare_exchange_strong(nothing, Known::NEVER, std::memory_order_relaxed);
+  }
+  return done;
 }
 
 // For kernels without MADV_POPULATE_WRITE: one write a page, of what is there.

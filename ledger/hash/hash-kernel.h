@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Which code hashes: the widest that this CPU has, unless another is chosen. All give the same
-// hashes; tests and benchmarks try each, and an operator may rule one out.
+// hashes; tests and benchmarks try each.
 
 #include <kj/common.h>
 #include <kj/string.h>

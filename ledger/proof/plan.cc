@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <limits>
 
 namespace ledger {
 
@@ -69,11 +70,14 @@ struct Task {
 // one piece.
 class Planner {
 public:
-  Planner(const Trie& trie, const Stop& stop, uint64_t maxEncodedSize, ProofPiece& piece)
+  // `bytesLeft` is what the whole batch may still come to, counted down by all its planners.
+  Planner(const Trie& trie, const Stop& stop, uint64_t maxEncodedSize,
+          std::atomic<int64_t>& bytesLeft, ProofPiece& piece)
       : trie(trie),
         store(trie.store()),
         stop(stop),
         maxEncodedSize(maxEncodedSize),
+        bytesLeft(bytesLeft),
         piece(piece) {}
 
   kj::Maybe<Error> run(const Task& task) {
@@ -114,7 +118,7 @@ private:
     needed += bytes;
     if (needed <= charged.size()) return nullptr;
     auto more = std::max(needed - charged.size(),
-                         std::clamp<uint64_t>(charged.size(), 16 << 10, 1 << 20));
+                         std::clamp<uint64_t>(charged.size(), 1 << 10, 1 << 20));
     auto reserved = store.budget->reserve(more);
     KJ_IF_MAYBE (shortage, reserved.tryGet<shm::Shortage>()) {
       return makeError(Code::RESOURCE_EXHAUSTED, Reason::OUT_OF_MEMORY, "the proof ",
@@ -155,6 +159,7 @@ private:
         KJ_IF_MAYBE (error, divide(height, {}, {}, leaf.header, begin, end)) {
           return kj::mv(*error);
         }
+        KJ_IF_MAYBE (error, charge(PUSHED_BYTES)) return kj::mv(*error);
         pushed.add(Pushed{leaf.header, first, uint32_t(piece.computed.size())});
         return nullptr;
       }
@@ -218,14 +223,17 @@ private:
                        uint8_t(TRIE_HEIGHT - height),
                        queries.list[query].copies,
                        {}};
-    KJ_IF_MAYBE (error, charge(2 * (sizeof(PlannedProof) + above.size() * sizeof(Sibling)))) return kj::mv(*error);
+    KJ_IF_MAYBE (error, charge(2 * (sizeof(PlannedProof) + above.size() * sizeof(Sibling)))) {
+      return kj::mv(*error);
+    }
     for (const auto& step : above) {
       proof.flags[step.depth / 8] |= 0x80 >> step.depth % 8;
       piece.siblings.add(step.sibling);
     }
     piece.count += proof.copies;
-    piece.encodedSize += (PROOF_LENGTH_SIZE + sizeOf(proof)) * proof.copies;
-    if (piece.encodedSize > maxEncodedSize) {
+    const auto size = (PROOF_LENGTH_SIZE + sizeOf(proof)) * proof.copies;
+    piece.encodedSize += size;
+    if (bytesLeft.fetch_sub(size, std::memory_order_relaxed) < int64_t(size)) {
       return proofTooLarge(maxEncodedSize);
     }
     piece.proofs.add(proof);
@@ -267,6 +275,10 @@ private:
     for (size_t i = 0; i < order.size(); ++i) piece.computed[order[i]] = climbed[i];
   }
 
+  // Private memory for a pushed leaf and its jobs, in lists that double as they grow.
+  static constexpr uint64_t PUSHED_BYTES =
+      2 * (sizeof(Pushed) + sizeof(hash::ChainJob) + sizeof(hash::Message) + sizeof(uint32_t)) +
+      sizeof(Hash);
   // Private memory for one hash of a pushed leaf, in all lists, which double as they grow.
   static constexpr uint64_t COMPUTED_BYTES = 2 * (sizeof(Hash) + 2) + sizeof(Hash) + 2 + 4;
 
@@ -274,6 +286,7 @@ private:
   const Store& store;
   const Stop& stop;
   const uint64_t maxEncodedSize;
+  std::atomic<int64_t>& bytesLeft;
   ProofPiece& piece;
   Queries queries;
   uint64_t needed = 0;  // Bytes of the piece's lists; at most what its reservation holds.
@@ -338,12 +351,17 @@ Result<ProofPieces> planProofs(const Trie& trie, kj::ArrayPtr<const Path> paths,
   const auto& tasks = partition.tasks;
   ProofPieces pieces = kj::heapArray<ProofPiece>(tasks.size());
   auto errors = kj::heapArray<kj::Maybe<Error>>(tasks.size());
-  std::atomic<bool> failed = false;
+  // Of the tasks that failed the first one: later ones are of no interest, earlier ones may fail
+  // otherwise, and the answer must not depend on which thread was faster.
+  std::atomic<size_t> firstFailure = tasks.size();
+  std::atomic<int64_t> bytesLeft =
+      int64_t(std::min<uint64_t>(maxEncodedSize, std::numeric_limits<int64_t>::max()));
   pool.forEach(tasks.size(), 1, [&](size_t i, size_t) {
-    if (failed) return;
-    Planner planner(trie, stop, maxEncodedSize, pieces[i]);
+    if (i > firstFailure) return;
+    Planner planner(trie, stop, maxEncodedSize, bytesLeft, pieces[i]);
     errors[i] = planner.run(tasks[i]);
-    if (errors[i] != nullptr) failed = true;
+    if (errors[i] == nullptr) return;
+    for (size_t first = firstFailure; i < first;) firstFailure.compare_exchange_weak(first, i);
   });
   for (auto& error : errors) {
     KJ_IF_MAYBE (e, error) return kj::mv(*e);

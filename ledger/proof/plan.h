@@ -51,8 +51,8 @@ struct ProofPiece {
 
 using ProofPieces = kj::Array<ProofPiece>;
 
-// The proofs of `paths` in `trie`, ascending by path through all pieces. Errors: as prove(), but
-// only each piece is held to `maxEncodedSize`.
+// The proofs of `paths` in `trie`, ascending by path through all pieces. Errors: as prove();
+// `maxEncodedSize` is held against all proofs, without the batch's header.
 Result<ProofPieces> planProofs(const Trie& trie, kj::ArrayPtr<const Path> paths, const Stop& stop,
                                uint64_t maxEncodedSize, const ThreadPool& pool);
 

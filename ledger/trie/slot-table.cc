@@ -7,6 +7,10 @@
 
 namespace ledger {
 
+namespace {
+constexpr size_t NEW_AT_ONCE = 4096;
+}
+
 SlotTable::SlotTable(kj::Own<const shm::MemoryBudget> budget, Growth& growth, uint32_t first)
     : budget(kj::mv(budget)),
       growth(growth),
@@ -70,8 +74,9 @@ kj::OneOf<size_t, shm::Shortage> SlotTable::makeNew(State& state,
     }
   }
   const auto endOfChunk = (chunk + 1) << CHUNK_BITS;
-  const auto count =
-      std::min<size_t>(out.size(), std::min(endOfChunk, group.capacity) - group.used);
+  // Not too many at a time: what they stand for is made under the lock.
+  const size_t room = std::min(endOfChunk, group.capacity) - group.used;
+  const auto count = std::min({out.size(), room, NEW_AT_ONCE});
   KJ_IF_MAYBE (shortage, growth.extend(groupNumber, group.used + count)) {
     return kj::mv(*shortage);
   }

@@ -4,6 +4,7 @@
 #include "ledger/checkpoint/checking-sink.h"
 #include "ledger/checkpoint/layout.h"
 #include "ledger/checkpoint/reader.h"
+#include "ledger/thread-pool.h"
 #include "tools/ledgerctl/files.h"
 #include "tools/ledgerctl/progress.h"
 #include "tools/ledgerctl/text.h"
@@ -14,7 +15,6 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
-#include <thread>
 
 namespace ledgerctl {
 namespace {
@@ -163,7 +163,7 @@ Json verificationJson(const Options& options, const Verification& found) {
 }  // namespace
 
 unsigned partThreads() {
-  return std::clamp(std::thread::hardware_concurrency(), 1u, ledger::CHECKPOINT_SUBTRIES);
+  return std::clamp(ledger::ThreadPool::processors(), 1u, ledger::CHECKPOINT_SUBTRIES);
 }
 
 ExitCode runCheckpointInfo(const Options& options, Output& output) {
