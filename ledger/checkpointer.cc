@@ -309,7 +309,11 @@ kj::Maybe<Error> Checkpointer::run(const Job& job) const {
                         mebibytes(estimate), " MiB"));
   KJ_IF_MAYBE (error, write(name, job)) return kj::mv(*error);
   KJ_IF_MAYBE (error, readBack(name, job.number)) return kj::mv(*error);
-  KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() { removeOld(); })) {
+  kj::Vector<kj::String> removed;
+  auto failure = kj::runCatchingExceptions(
+      [&]() { inBackground([&]() { removeOld(removed); }); });
+  for (const auto& what : removed) reporter.info(what);
+  KJ_IF_MAYBE (exception, failure) {
     // Nothing is lost by it, and the next checkpoint tries again.
     reporter.warn(kj::str("what checkpoint ", job.number, " made superfluous is not all removed: ",
                           exception->getDescription()));
@@ -393,7 +397,7 @@ kj::Maybe<Error> Checkpointer::readBack(kj::StringPtr name, uint64_t number) con
   return nullptr;
 }
 
-void Checkpointer::removeOld() const {
+void Checkpointer::removeOld(kj::Vector<kj::String>& removed) const {
   auto all = listCheckpoints(*directory);
   kj::Vector<uint64_t> good;
   for (auto number : all) {
@@ -406,13 +410,13 @@ void Checkpointer::removeOld() const {
   for (auto number : all) {
     if (number >= oldest || policy.keep == 0) break;
     removeCheckpoint(*directory, checkpointName(number));
-    reporter.info(kj::str("checkpoint ", number, ": removed, newer ones are kept"));
+    removed.add(kj::str("checkpoint ", number, ": removed, newer ones are kept"));
   }
   if (policy.superfluous == CheckpointPolicy::Superfluous::KEEP) return;
-  auto removed = removeWalSegments(*directory, oldest);
-  if (removed > 0) {
-    reporter.info(kj::str("log: removed ", removed, " segments up to ", oldest,
-                          ", which no kept checkpoint needs"));
+  const auto segments = removeWalSegments(*directory, oldest);
+  if (segments > 0) {
+    removed.add(kj::str("log: removed ", segments, " segments up to ", oldest,
+                        ", which no kept checkpoint needs"));
   }
 }
 

@@ -128,7 +128,7 @@ private:
   kj::Maybe<Error> requireRoom(uint64_t number, uint64_t needed) const;
   kj::Maybe<Error> write(kj::StringPtr name, const Job& job) const;
   kj::Maybe<Error> readBack(kj::StringPtr name, uint64_t number) const;
-  void removeOld() const;
+  void removeOld(kj::Vector<kj::String>& removed) const;  // Adds what is to be told.
 
   const kj::Own<const kj::Directory> directory;
   const uint32_t capacity;
