@@ -7,6 +7,8 @@
 #include <kj/debug.h>
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
 
 namespace ledger {
 
@@ -18,9 +20,19 @@ constexpr size_t SLOTS_AT_ONCE = 1024;
 constexpr size_t MOST_PENDING = 512;
 constexpr size_t MOST_PENDING_BYTES = 256 << 10;
 
+// Places for recent records in a part of so many nodes: a power of two. Of four nodes about one is
+// a leaf.
+size_t placesFor(uint64_t nodes) {
+  return std::bit_ceil(nodes / 4 + 16);
+}
+
 // Interior nodes whose children are looked up together: more than the memory system has misses in
 // flight, and few enough for the first-level cache.
 constexpr size_t PARENTS_AT_ONCE = 32;
+
+bool sameBytes(kj::ArrayPtr<const kj::byte> a, kj::ArrayPtr<const kj::byte> b) {
+  return a.size() == b.size() && (a.size() == 0 || memcmp(a.begin(), b.begin(), a.size()) == 0);
+}
 
 [[noreturn]] void outOfMemory(const shm::Shortage& shortage) {
   kj::throwFatalException(
@@ -53,6 +65,7 @@ void CheckpointLoader::begin(kj::ArrayPtr<const uint64_t> nodesPerPart, uint64_t
   for (auto count : nodesPerPart) {
     bytes += (count + 1) * sizeof(NodeRef) + (count / 64 + 1) * sizeof(uint64_t);
     bytes += MOST_PENDING * sizeof(Pending) + MOST_PENDING_BYTES;
+    bytes += placesFor(count) * sizeof(PayloadHandle);
   }
   auto reserved = store->budget->reserve(bytes);
   if (reserved.is<shm::Shortage>()) outOfMemory(reserved.get<shm::Shortage>());
@@ -63,6 +76,7 @@ void CheckpointLoader::begin(kj::ArrayPtr<const uint64_t> nodesPerPart, uint64_t
     part.nodes.add();
     part.isTaken = kj::heapArray<uint64_t>(count / 64 + 1);
     for (auto& word : part.isTaken) word = 0;
+    part.recent = kj::heapArray<PayloadHandle>(placesFor(count));
     return part;
   };
   tries.reserve(trieCount);
@@ -100,9 +114,10 @@ void CheckpointLoader::leaf(unsigned number, uint64_t index, unsigned height, co
     writePending(part);
   }
   Pending pending{slot, path, payload != nullptr,
-                  {uint32_t(stored.key.size()), uint32_t(stored.value.size())}};
+                  {uint32_t(stored.key.size()), uint32_t(stored.value.size())}, {}};
+  __builtin_prefetch(&recentOf(part, path));
   if (size > MOST_PENDING_BYTES) {
-    writeRecords(kj::arrayPtr(&pending, 1), kj::arrayPtr(&stored, 1));
+    writeRecords(part, kj::arrayPtr(&pending, 1), kj::arrayPtr(&stored, 1));
   } else {
     part.pending.add(pending);
     part.payloadBytes.addAll(stored.key);
@@ -119,23 +134,70 @@ void CheckpointLoader::writePending(Part& part) {
     bytes = payload.value.end();
     return payload;
   };
-  writeRecords(part.pending, payloads);
+  shareRecords(part, payloads);
+  writeRecords(part, part.pending, payloads);
   part.pending.clear();
   part.payloadBytes.clear();
 }
 
-void CheckpointLoader::writeRecords(kj::ArrayPtr<const Pending> leaves,
+// Of a subtrie part's paths the first four bits are the part's number, those after them are random.
+PayloadHandle& CheckpointLoader::recentOf(Part& part, const Path& path) const {
+  uint64_t word;
+  memcpy(&word, path.bytes.data() + 1, sizeof(word));
+  return part.recent[word & (part.recent.size() - 1)];
+}
+
+// Finds the pending leaves whose record is there already, byte for byte.
+void CheckpointLoader::shareRecords(Part& part, kj::ArrayPtr<const Payload> payloads) {
+  for (auto& leaf : part.pending) {
+    leaf.shared = recentOf(part, leaf.path);
+    if (!leaf.shared.ref.isNull()) {
+      __builtin_prefetch(store->payloads.view(leaf.shared.ref).header);
+    }
+  }
+  for (size_t i = 0; i < payloads.size(); ++i) {
+    auto& leaf = part.pending[i];
+    if (!isRecordOf(leaf.shared, leaf, payloads[i])) leaf.shared = {};
+  }
+}
+
+bool CheckpointLoader::isRecordOf(PayloadHandle handle, const Pending& leaf,
+                                  const Payload& payload) const {
+  if (handle.ref.isNull()) return false;
+  const auto record = store->payloads.view(handle.ref);
+  return record.path() == leaf.path && record.exists() == leaf.exists &&
+         sameBytes(record.key(), payload.key) && sameBytes(record.value(), payload.value);
+}
+
+void CheckpointLoader::writeRecords(Part& part, kj::ArrayPtr<const Pending> leaves,
                                     kj::ArrayPtr<const Payload> payloads) {
-  auto lengths = KJ_MAP(leaf, leaves) { return leaf.lengths; };
-  auto records = kj::heapArray<PayloadHandle>(leaves.size());
+  kj::Vector<PayloadStore::Lengths> lengths(leaves.size());
+  for (const auto& leaf : leaves) {
+    if (leaf.shared.ref.isNull()) lengths.add(leaf.lengths);
+  }
+  auto records = kj::heapArray<PayloadHandle>(lengths.size());
   KJ_IF_MAYBE (shortage, store->payloads.allocate(lengths, records)) {
     outOfMemory(*shortage);
   }
+  const auto* next = records.begin();
   for (size_t i = 0; i < leaves.size(); ++i) {
-    const auto& record = records[i];
-    store->payloads.write(record.ref, leaves[i].path, payloads[i]);
-    if (!leaves[i].exists) {
-      store->payloads.writeHeader(record.ref).keyWord |= PayloadHeader::NO_PAYLOAD;
+    auto record = leaves[i].shared;
+    auto& recent = recentOf(part, leaves[i].path);
+    if (record.ref.isNull()) {
+      record = *next++;
+      if (isRecordOf(recent, leaves[i], payloads[i])) {  // Of a leaf shortly before.
+        store->payloads.release(record);
+        record = recent;
+        store->payloads.addRef(record.counter);
+      } else {
+        recent = record;
+        store->payloads.write(record.ref, leaves[i].path, payloads[i]);
+        if (!leaves[i].exists) {
+          store->payloads.writeHeader(record.ref).keyWord |= PayloadHeader::NO_PAYLOAD;
+        }
+      }
+    } else {
+      store->payloads.addRef(record.counter);
     }
     auto& leaf = store->nodes.writeLeaf(leaves[i].slot);
     leaf.meta |= record.counter << 16;

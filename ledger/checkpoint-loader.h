@@ -38,6 +38,7 @@ private:
     Path path;
     bool exists;  // The file has a payload object for it.
     PayloadStore::Lengths lengths;
+    PayloadHandle shared;  // A record that is the same, or null.
   };
   // An interior node that has no children yet. Those of a few nodes are looked up together, so that
   // the memory of one is on its way while another is dealt with.
@@ -57,6 +58,9 @@ private:
     size_t usedSlots = 0;  // Of `slots`, from the front.
     kj::Vector<Pending> pending;
     kj::Vector<kj::byte> payloadBytes;  // Of the pending ones: keys and values, back to back.
+    // The last record of the paths that begin alike. A file repeats the payload of a leaf that was
+    // pushed down; it is stored once, unless another path's has come between.
+    kj::Array<PayloadHandle> recent;
     kj::Vector<Parent> parents;
   };
 
@@ -64,7 +68,11 @@ private:
   void complete(Part& part);
   void writeChildren(Part& part);
   void writePending(Part& part);
-  void writeRecords(kj::ArrayPtr<const Pending> leaves, kj::ArrayPtr<const Payload> payloads);
+  PayloadHandle& recentOf(Part& part, const Path& path) const;
+  bool isRecordOf(PayloadHandle handle, const Pending& leaf, const Payload& payload) const;
+  void shareRecords(Part& part, kj::ArrayPtr<const Payload> payloads);
+  void writeRecords(Part& part, kj::ArrayPtr<const Pending> leaves,
+                    kj::ArrayPtr<const Payload> payloads);
   NodeRef find(ChildRef child) const;
   NodeRef adopt(ChildRef child, kj::Vector<NodeRef>& shared);
 
