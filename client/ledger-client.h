@@ -78,7 +78,7 @@ struct ServerInfo {
   } arenas;
 
   // schema/ledger.capnp, LedgerUse.
-  struct {
+  struct Ledger {
     uint64_t states, nodes, leaves, values, nodeBytes, valueBytes, committedBytes, privateBytes,
         newestRegisters, newestBytes, memoryUsed, memoryLimit;
     uint32_t activeSegment;

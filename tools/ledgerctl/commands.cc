@@ -4,6 +4,8 @@
 #include "tools/ledgerctl/progress.h"
 #include "tools/ledgerctl/text.h"
 
+#include <algorithm>
+
 #include <unistd.h>
 
 namespace ledgerctl {
@@ -208,6 +210,18 @@ kj::String checkpointsText(const ServerInfo::Checkpoints& checkpoints) {
              : kj::str(text, "; the last attempt failed: ", checkpoints.failure);
 }
 
+// Of the stores, what holds neither a node nor a value: to be filled before they grow.
+uint64_t freeBytes(const ServerInfo::Ledger& ledger) {
+  const auto used = ledger.nodeBytes + ledger.valueBytes;
+  return ledger.committedBytes - std::min(ledger.committedBytes, used);
+}
+
+// What the stores take, all states together, for each register of the newest one.
+uint64_t bytesPerRegister(const ServerInfo::Ledger& ledger) {
+  if (ledger.newestRegisters == 0) return 0;
+  return (ledger.committedBytes + ledger.privateBytes) / ledger.newestRegisters;
+}
+
 Json infoJson(const ServerInfo& info) {
   auto& limits = info.limits;
   auto& arenas = info.arenas;
@@ -242,7 +256,9 @@ Json infoJson(const ServerInfo& info) {
         {"node_bytes", ledger.nodeBytes},
         {"value_bytes", ledger.valueBytes},
         {"committed_bytes", ledger.committedBytes},
+        {"free_bytes", freeBytes(ledger)},
         {"private_bytes", ledger.privateBytes},
+        {"bytes_per_register", bytesPerRegister(ledger)},
         {"newest_registers", ledger.newestRegisters},
         {"newest_bytes", ledger.newestBytes},
         {"active_segment", ledger.activeSegment},
@@ -268,8 +284,9 @@ kj::String infoText(const ServerInfo& info) {
       sizeText(ledger.valueBytes), "\n", "log         ", logText(info), "\n",
       "checkpoints ", checkpointsText(info.checkpoints), "\n",
       "memory      ", sizeText(ledger.memoryUsed), " of ", sizeText(ledger.memoryLimit),
-      "; stores ", sizeText(ledger.committedBytes), " shared, ", sizeText(ledger.privateBytes),
-      " private\n", "this session's arenas  ", arenas.arenas, ", ", sizeText(arenas.committedBytes),
+      "; stores ", sizeText(ledger.committedBytes), " shared (", sizeText(freeBytes(ledger)),
+      " free), ", sizeText(ledger.privateBytes), " private: ", bytesPerRegister(ledger),
+      " bytes for each of the newest state's registers\n", "this session's arenas  ", arenas.arenas, ", ", sizeText(arenas.committedBytes),
       "; ", countText(arenas.regions, "region"), " of ", sizeText(arenas.lentBytes), " lent\n",
       "limits      requests ", sizeText(limits.requestBytes), ", replies ",
       sizeText(limits.responseBytes), ", inline up to ", sizeText(limits.inlineThreshold),
