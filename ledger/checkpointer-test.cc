@@ -17,6 +17,8 @@
 #include <string>
 #include <vector>
 
+#include <sched.h>
+
 namespace ledger {
 namespace {
 
@@ -208,6 +210,30 @@ TEST_F(CheckpointerTest, IsGivenUpWhenTheReserveIsTouched) {
   EXPECT_GT(looks.load(), 1);
   EXPECT_EQ(checkpoints(), Numbers{});
   EXPECT_EQ(leftOvers(), std::vector<std::string>{});
+}
+
+// IDLE: what writes has the scheduler's idle class, what takes the locks that Sets take has not.
+// NORMAL: neither.
+TEST_F(CheckpointerTest, IsWrittenWithItsPriority) {
+  using Priority = CheckpointPolicy::Priority;
+  for (auto priority : {Priority::IDLE, Priority::NORMAL}) {
+    kj::MutexGuarded<std::vector<int>> classes;
+    open({.threads = 1,
+          .priority = priority,
+          .diskReserve = 5000,
+          .freeSpace = [&](const kj::Directory&) -> kj::Maybe<uint64_t> {
+            // First asked before anything is written, then while it is.
+            classes.lockExclusive()->push_back(sched_getscheduler(0));
+            return uint64_t(1) << 40;
+          }});
+    set(ledger->initialState(), 1, 100);
+    mustCheckpoint();
+    ledger = nullptr;
+    auto seen = *classes.lockExclusive();
+    ASSERT_GE(seen.size(), 2u);
+    EXPECT_EQ(seen.front(), SCHED_OTHER);
+    EXPECT_EQ(seen.back(), priority == Priority::IDLE ? SCHED_IDLE : SCHED_OTHER);
+  }
 }
 
 // A failed one is tried again when the next segment ends.
