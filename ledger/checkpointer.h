@@ -37,9 +37,9 @@ struct CheckpointPolicy {
   uint32_t keep = 3;        // Older ones are removed. 0: none is.
   unsigned threads = 2;     // That write and read parts side by side, 1 to 16.
 
-  // What a checkpoint is to other work where processors are short. IDLE: what nobody else wants,
-  // so that Sets hardly feel it. NORMAL: a fair share, for machines that are never idle.
-  enum class Priority { IDLE, NORMAL } priority = Priority::IDLE;
+  // What a checkpoint gets where processors are short. NORMAL: a fair share. IDLE: what nobody else
+  // wants, so that Sets hardly feel it; on a machine that is never idle that is next to nothing.
+  enum class Priority { NORMAL, IDLE } priority = Priority::NORMAL;
 
   // Segments that no kept checkpoint needs.
   enum class Superfluous { KEEP, REMOVE } superfluous = Superfluous::KEEP;

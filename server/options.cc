@@ -26,7 +26,7 @@ struct Texts {
   std::string triedir, socket, socketMode = "0660";
   std::string forestCapacity = "500", walSegmentSize = "32MiB", walSync = "always";
   std::string checkpointDistance = "100", checkpointsToKeep = "3", checkpointThreads;
-  std::string checkpointPriority = "idle", diskReserve = "1GiB";
+  std::string checkpointPriority = "normal", diskReserve = "1GiB";
   bool recover = false, verifyOnLoad = false, walRetention = false;
   std::string maxRequestSize = "1GiB", maxResponseSize = "1GiB";
   std::string arenaSize = "1GiB", inlineThreshold = "32KiB";
@@ -83,8 +83,8 @@ void declare(CLI::App& app, Texts& texts) {
                "finds what checksums cannot")
       ->group("Ledger");
   app.add_option("--checkpoint-priority", texts.checkpointPriority,
-                 "Processor time of checkpoints: what nothing else wants (idle), or a fair share "
-                 "(normal)")
+                 "Processor time of checkpoints: a fair share (normal), or what nothing else wants "
+                 "(idle)")
       ->group("Ledger")
       ->capture_default_str();
   app.add_option("--disk-reserve", texts.diskReserve,
@@ -226,11 +226,11 @@ LogLevel parseLogLevel(Checker& check, std::string text) {
 }
 
 CheckpointPolicy::Priority parsePriority(Checker& check, const std::string& text) {
-  if (text == "normal") return CheckpointPolicy::Priority::NORMAL;
-  if (text != "idle") {
-    check.problem("--checkpoint-priority must be idle or normal, not \"", text, "\"");
+  if (text == "idle") return CheckpointPolicy::Priority::IDLE;
+  if (text != "normal") {
+    check.problem("--checkpoint-priority must be normal or idle, not \"", text, "\"");
   }
-  return CheckpointPolicy::Priority::IDLE;
+  return CheckpointPolicy::Priority::NORMAL;
 }
 
 SyncPolicy parseWalSync(Checker& check, const std::string& text) {

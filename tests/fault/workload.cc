@@ -51,6 +51,7 @@ private:
 
 LedgerOptions workloadOptions(const Reporter& reporter) {
   LedgerOptions options{.reporter = reporter};
+  options.threads = 1;  // Sets are small, and thousands of ledgers are opened.
   options.forestCapacity = FOREST_CAPACITY;
   options.walSegmentSize = SEGMENT_SIZE;
   options.checkpoints.distance = 1;
