@@ -66,6 +66,17 @@ struct Task {
   kj::Array<Above> above;
 };
 
+Error outOfMemory(const shm::Shortage& shortage) {
+  return makeError(Code::RESOURCE_EXHAUSTED, Reason::OUT_OF_MEMORY, "the proof ",
+                   shortage.describe());
+}
+
+// Whether the subtrie at `node`, of this height, has another hash than an empty one: then it is in
+// the proofs beside it.
+bool isFlagged(const Store& store, NodeRef node, unsigned height) {
+  return !node.isNull() && store.nodes.hash(node) != hash::defaultHash(height);
+}
+
 // Descends a trie as if every absent path that is asked for were in it with an empty value. Fills
 // one piece.
 class Planner {
@@ -121,8 +132,7 @@ private:
                          std::clamp<uint64_t>(charged.size(), 1 << 10, 1 << 20));
     auto reserved = store.budget->reserve(more);
     KJ_IF_MAYBE (shortage, reserved.tryGet<shm::Shortage>()) {
-      return makeError(Code::RESOURCE_EXHAUSTED, Reason::OUT_OF_MEMORY, "the proof ",
-                       shortage->describe());
+      return outOfMemory(*shortage);
     }
     charged.merge(kj::mv(reserved.get<shm::Reservation>()));
     return nullptr;
@@ -205,7 +215,7 @@ private:
       KJ_IF_MAYBE (error, charge(COMPUTED_BYTES)) return kj::mv(*error);
       piece.computed.add();
       computedHeights.add(height - 1);
-    } else if (!beside.isNull() && store.nodes.hash(beside) != hash::defaultHash(height - 1)) {
+    } else if (isFlagged(store, beside, height - 1)) {
       above.add(Above{TRIE_HEIGHT - height, {beside, 0}});
     } else {
       flagged = false;
@@ -320,8 +330,7 @@ private:
   void descendBeside(unsigned height, NodeRef node, kj::ArrayPtr<const Path> paths,
                      NodeRef beside) {
     if (paths.size() == 0) return;
-    const bool flagged =
-        !beside.isNull() && store.nodes.hash(beside) != hash::defaultHash(height - 1);
+    const bool flagged = isFlagged(store, beside, height - 1);
     if (flagged) above.add(Above{TRIE_HEIGHT - height, {beside, 0}});
     descend(height - 1, node, paths);
     if (flagged) above.removeLast();
@@ -339,8 +348,7 @@ Result<ProofPieces> planProofs(const Trie& trie, kj::ArrayPtr<const Path> paths,
   constexpr uint64_t QUERY = sizeof(Path) + 2 * sizeof(Query) + sizeof(const PayloadHeader*) + 32;
   auto reserved = trie.store().budget->reserve(paths.size() * QUERY);
   KJ_IF_MAYBE (shortage, reserved.tryGet<shm::Shortage>()) {
-    return makeError(Code::RESOURCE_EXHAUSTED, Reason::OUT_OF_MEMORY, "the proof ",
-                     shortage->describe());
+    return outOfMemory(*shortage);
   }
   if (stop.requested()) return callCancelled();
   auto order = orderByPath(paths);
