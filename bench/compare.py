@@ -33,7 +33,9 @@ GO_NEEDED = (1, 26)
 ONCE = {"load", "memory", "restart", "core-read"}
 
 # Of floor-bench and hash-bench: what bounds the figures on this machine.
-FLOORS = {"SocketPing": "socket ping", "CapnpPing": "bare Cap'n Proto ping",
+FLOORS = {"SocketPing": "socket ping", "CapnpPing/1": "bare Cap'n Proto ping",
+          "BufferedPing/1": "the same over our stream",
+          "BufferedPing/256": "the same, 256 in flight",
           "Sync": "append and fdatasync", "Copy/134217728": "copy of 128 MiB",
           "ScatteredRead/1073741824": "dependent read of 1 GiB",
           "HashInterior": "one SHA3-256 permutation",

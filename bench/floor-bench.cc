@@ -2,8 +2,9 @@
 // What this machine can do at best: the floors that the other figures are held against.
 //
 //   SocketPing           one byte to another process and back, over a Unix stream socket
-//   CapnpPing            an empty call to another process and back: Cap'n Proto RPC with its own
-//                        stream, an event loop at either end
+//   CapnpPing/n          an empty call to another process and back, n of them in flight: Cap'n Proto
+//                        RPC with its own stream, an event loop at either end
+//   BufferedPing/n       the same with our stream (schema/message-stream.h)
 //   Copy/n               n bytes copied from memory to memory
 //   Sum/n                n bytes read, eight at a time
 //   ScatteredRead/n      one read of 8 bytes at a random place of n bytes, each place told by the
@@ -12,6 +13,7 @@
 
 #include "bench/micro.h"
 #include "bench/ping.capnp.h"
+#include "schema/message-stream.h"
 #include "tests/testing/scratch-folder.h"
 
 #include <capnp/rpc-twoparty.h>
@@ -19,6 +21,7 @@
 #include <kj/debug.h>
 #include <kj/io.h>
 
+#include <deque>
 #include <numeric>
 #include <vector>
 
@@ -78,21 +81,43 @@ protected:
   kj::Promise<void> ping(PingContext) override { return kj::READY_NOW; }
 };
 
-void capnpPing(benchmark::State& state) {
+template <typename Stream>
+void rpcPing(benchmark::State& state, size_t inFlight) {
   Peer peer([](kj::AutoCloseFd socket) {
     auto io = kj::setupAsyncIo();
-    auto stream = io.lowLevelProvider->wrapSocketFd(kj::mv(socket));
-    capnp::TwoPartyVatNetwork network(*stream, capnp::rpc::twoparty::Side::SERVER);
+    auto socketStream = io.lowLevelProvider->wrapUnixSocketFd(kj::mv(socket));
+    Stream stream(*socketStream);
+    capnp::TwoPartyVatNetwork network(stream, 1, capnp::rpc::twoparty::Side::SERVER);
     auto system = capnp::makeRpcServer(network, kj::heap<PingServer>());
     network.onDisconnect().wait(io.waitScope);
   });
   auto io = kj::setupAsyncIo();
-  auto stream = io.lowLevelProvider->wrapSocketFd(kj::mv(peer.socket));
-  capnp::TwoPartyClient client(*stream);
-  auto ping = client.bootstrap().castAs<Ping>();
-  for (auto _ : state) ping.pingRequest().send().wait(io.waitScope);
+  auto socketStream = io.lowLevelProvider->wrapUnixSocketFd(kj::mv(peer.socket));
+  Stream stream(*socketStream);
+  capnp::TwoPartyVatNetwork network(stream, 1, capnp::rpc::twoparty::Side::CLIENT);
+  auto system = capnp::makeRpcClient(network);
+  capnp::MallocMessageBuilder message;
+  auto server = message.initRoot<capnp::rpc::twoparty::VatId>();
+  server.setSide(capnp::rpc::twoparty::Side::SERVER);
+  auto ping = system.bootstrap(server).castAs<Ping>();
+
+  std::deque<kj::Promise<void>> calls;
+  for (auto _ : state) {
+    calls.push_back(ping.pingRequest().send().ignoreResult());
+    if (calls.size() < inFlight) continue;
+    calls.front().wait(io.waitScope);
+    calls.pop_front();
+  }
 }
-BENCHMARK(capnpPing)->Name("CapnpPing")->UseRealTime();
+void capnpPing(benchmark::State& state) {
+  rpcPing<capnp::AsyncCapabilityMessageStream>(state, state.range(0));
+}
+BENCHMARK(capnpPing)->Name("CapnpPing")->Arg(1)->Arg(256)->UseRealTime();
+
+void bufferedPing(benchmark::State& state) {
+  rpcPing<rpc::BufferedMessageStream>(state, state.range(0));
+}
+BENCHMARK(bufferedPing)->Name("BufferedPing")->Arg(1)->Arg(256)->UseRealTime();
 
 void copy(benchmark::State& state) {
   const std::vector<char> from(state.range(0), 1);

@@ -21,8 +21,9 @@ uint64_t offeredFeatures(TransportChoice choice) {
 Connection::Connection(kj::Own<kj::AsyncCapabilityStream> from, uint64_t maxPayloadBytes)
     : ownMessageWords(rpc::messageWordsFor(maxPayloadBytes)),
       stream(kj::mv(from)),
+      messages(*stream),
       // At least one descriptor: a network that takes none does not send any either.
-      network(*stream, 1, capnp::rpc::twoparty::Side::CLIENT,
+      network(messages, 1, capnp::rpc::twoparty::Side::CLIENT,
               rpc::readerOptionsFor(ownMessageWords)),
       rpcSystem(capnp::makeRpcClient(network)),
       watch(network.onDisconnect()

@@ -6,6 +6,7 @@
 
 #include "client/transport.h"
 #include "schema/ledger.capnp.h"
+#include "schema/message-stream.h"
 
 #include <capnp/rpc-twoparty.h>
 #include <kj/async-io.h>
@@ -75,6 +76,7 @@ private:
   // Torn down from the bottom up: capabilities before the connection that they live on.
   const uint64_t ownMessageWords;  // Cap'n Proto has one limit for both directions.
   kj::Own<kj::AsyncCapabilityStream> stream;
+  rpc::BufferedMessageStream messages;
   capnp::TwoPartyVatNetwork network;
   capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpcSystem;
   kj::Maybe<Agreed> agreed;

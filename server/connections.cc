@@ -2,11 +2,11 @@
 #include "server/connections.h"
 
 #include "schema/message-limits.h"
+#include "schema/message-stream.h"
 #include "server/connection-load.h"
 
 #include <capnp/rpc-twoparty.h>
 #include <capnp/rpc.h>
-#include <capnp/serialize-async.h>
 #include <kj/debug.h>
 #include <spdlog/spdlog.h>
 
@@ -24,12 +24,13 @@ constexpr uint64_t UNANSWERED_WORDS = (uint64_t(64) << 20) / sizeof(capnp::word)
 // Accepting fails while descriptors are short; the next attempt waits this long.
 constexpr kj::Duration ACCEPT_PAUSE = 100 * kj::MILLISECONDS;
 
-// Messages over one socket, counted while they are being written. The one place that says how
-// messages are framed.
-class CountedStream final : public capnp::MessageStream {
+// Messages over one socket. No more are read from a client that is behind with reading, and what
+// has not gone to the kernel is counted among the writes in flight.
+class ClientStream final : public capnp::MessageStream,
+                           private rpc::BufferedMessageStream::Listener {
 public:
-  CountedStream(kj::AsyncCapabilityStream& stream, InFlight& writes, ConnectionLoad& load)
-      : inner(stream), writes(writes), load(load) {}
+  ClientStream(kj::AsyncCapabilityStream& stream, InFlight& writes, ConnectionLoad& load)
+      : writes(writes), load(load), inner(stream, *this) {}
 
   kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> tryReadMessage(
       kj::ArrayPtr<kj::AutoCloseFd> fdSpace, capnp::ReaderOptions options,
@@ -42,39 +43,36 @@ public:
   kj::Promise<void> writeMessage(
       kj::ArrayPtr<const int> fds,
       kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments) override {
-    return counted([&]() { return inner.writeMessage(fds, segments); });
+    return inner.writeMessage(fds, segments).attach(kj::defer([this]() { wake(); }));
   }
   kj::Promise<void> writeMessages(
       kj::ArrayPtr<kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>>> messages) override {
-    return counted([&]() { return inner.writeMessages(messages); });
+    return inner.writeMessages(messages).attach(kj::defer([this]() { wake(); }));
   }
   kj::Maybe<int> getSendBufferSize() override { return inner.getSendBufferSize(); }
   kj::Promise<void> end() override { return inner.end(); }
 
 private:
-  // A write to a peer that has gone may throw at once.
-  template <typename Write>
-  kj::Promise<void> counted(Write&& write) {
-    writes.begin();
-    return kj::evalNow(write).attach(kj::defer([this]() {
-      writes.end();
-      KJ_IF_MAYBE (fulfiller, written) (*fulfiller)->fulfill();
-    }));
+  void beginWriting() override { writes.begin(); }
+  void endWriting() override { writes.end(); }
+
+  void wake() {
+    KJ_IF_MAYBE (fulfiller, taken) (*fulfiller)->fulfill();
   }
 
   // Resolves once the client has read enough of its replies. For one read that waits at a time.
   kj::Promise<void> whenRead() {
     if (!load.isBehind()) return kj::READY_NOW;
     auto paf = kj::newPromiseAndFulfiller<void>();
-    written = kj::mv(paf.fulfiller);
+    taken = kj::mv(paf.fulfiller);
     // The network takes a message out of its queue some turns after it was written.
     return paf.promise.then([this]() { return kj::evalLast([this]() { return whenRead(); }); });
   }
 
-  capnp::AsyncCapabilityMessageStream inner;
   InFlight& writes;
   ConnectionLoad& load;
-  kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> written;  // Told when a message has gone.
+  kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> taken;  // Told when a message has been taken.
+  rpc::BufferedMessageStream inner;
 };
 
 }  // namespace
@@ -106,7 +104,7 @@ private:
   Connections& owner;
   kj::Own<kj::AsyncCapabilityStream> stream;
   kj::Own<ConnectionLoad> load;
-  CountedStream messages;
+  ClientStream messages;
   capnp::TwoPartyVatNetwork network;
   capnp::RpcSystem<capnp::rpc::twoparty::VatId> system;
 };
