@@ -139,6 +139,14 @@ Result<kj::Own<const Trie>> Ledger::pin(const RootHash& state) const {
   return unknownState(state);
 }
 
+LocatedValues Ledger::locate(const Trie& trie, kj::ArrayPtr<const Value> values) {
+  return trie.store().payloads.locate(values);
+}
+
+void Ledger::collect() const {
+  impl->store->payloads.collect();
+}
+
 Result<Value> Ledger::getSingleValue(const Trie& trie, EncodedKey key) {
   KJ_IF_MAYBE (error, check(kj::arrayPtr(&key, 1))) {
     return kj::mv(*error);

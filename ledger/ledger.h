@@ -105,6 +105,10 @@ public:
   // One register, in a few microseconds. The bytes live as long as `trie`.
   static Result<Value> getSingleValue(const Trie& trie, EncodedKey key);
 
+  // Where values of `trie` lie, none of them empty: for peers that may map the store. They stay
+  // there as long as `trie` lives.
+  static LocatedValues locate(const Trie& trie, kj::ArrayPtr<const Value> values);
+
   // Empty in, empty out, whatever the state. Errors: UNKNOWN_STATE, BAD_KEY, OUT_OF_MEMORY,
   // CANCELLED.
   Result<Values> get(const RootHash& state, kj::ArrayPtr<const EncodedKey> keys,
@@ -133,6 +137,9 @@ public:
   // Before a shutdown: gives up the one that is being written, and begins no other. Who waits for one
   // is told SHUTTING_DOWN.
   void giveUpCheckpoint() const;
+
+  // Gives back memory that was freed since and that peers have let go of. From time to time.
+  void collect() const;
 
   LedgerStats stats() const;
 

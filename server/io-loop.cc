@@ -27,6 +27,7 @@ kj::Promise<void> tidy(const Host& host, kj::Timer& timer) {
       .then([&host]() -> kj::Promise<void> {
         auto tidied = host.workers.run([&host](const Stop&) {
           host.retiredArenas.collect();
+          host.ledger.collect();
           host.sessionArenas.sweep();
           return true;
         });

@@ -8,13 +8,12 @@
 
 #include "shm/memfd.h"
 #include "shm/memory-budget.h"
-
-#include <kj/refcount.h>
+#include "shm/peer-readable.h"
 
 namespace shm {
 
 // Thread: every method is const and may be called from any thread.
-class Arena final : public kj::AtomicRefcounted {
+class Arena final : public PeerReadable {
 public:
   // `capacity` is rounded up to whole pages and is counted in `budget` while the arena lives.
   // Takes about 0.3 s a GiB: not on an event loop. Throws if the kernel refuses the memory.
@@ -22,16 +21,11 @@ public:
                                                           const MemoryBudget& budget);
 
   uint32_t id() const { return number; }
-  uint64_t capacity() const { return memory->size(); }
   kj::ArrayPtr<kj::byte> bytes() const { return memory->bytes(); }
 
-  // For the peer: see Memfd::openReadOnly(). Whoever hands it over keeps a reference to the arena
-  // for as long as the peer may ask for it again.
-  kj::AutoCloseFd openReadOnly() const { return memory->openReadOnly(); }
-
-  // Whether a descriptor from openReadOnly(), or a mapping of one, still exists anywhere: the pages
-  // outlive this object until it does not.
-  bool isOpenElsewhere() const { return memory->isOpenElsewhere(); }
+  uint64_t capacity() const override { return memory->size(); }
+  kj::AutoCloseFd openReadOnly() const override { return memory->openReadOnly(); }
+  bool isOpenElsewhere() const override { return memory->isOpenElsewhere(); }
 
   Arena(uint32_t id, Reservation reservation, kj::Own<Memfd> memory);  // Use create().
 

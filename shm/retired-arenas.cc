@@ -4,7 +4,7 @@
 namespace shm {
 namespace {
 
-uint64_t sum(const kj::Vector<kj::Own<const Arena>>& arenas) {
+uint64_t sum(const kj::Vector<kj::Own<const PeerReadable>>& arenas) {
   uint64_t bytes = 0;
   for (auto& arena : arenas) bytes += arena->capacity();
   return bytes;
@@ -12,14 +12,14 @@ uint64_t sum(const kj::Vector<kj::Own<const Arena>>& arenas) {
 
 }  // namespace
 
-void RetiredArenas::add(kj::Own<const Arena> arena) const {
+void RetiredArenas::add(kj::Own<const PeerReadable> arena) const {
   if (arena->isOpenElsewhere()) held.lockExclusive()->add(kj::mv(arena));
 }
 
 uint64_t RetiredArenas::collect() const {
-  kj::Vector<kj::Own<const Arena>> dropped;  // Unmapped after the lock is released.
+  kj::Vector<kj::Own<const PeerReadable>> dropped;  // Unmapped after the lock is released.
   auto arenas = held.lockExclusive();
-  kj::Vector<kj::Own<const Arena>> kept;
+  kj::Vector<kj::Own<const PeerReadable>> kept;
   for (auto& arena : *arenas) {
     (arena->isOpenElsewhere() ? kept : dropped).add(kj::mv(arena));
   }

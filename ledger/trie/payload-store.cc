@@ -37,6 +37,7 @@ SizeClass classOf(uint64_t bytes) {
 
 PayloadStore::PayloadStore(kj::Own<const shm::MemoryBudget> budget, SegmentSizes sizes)
     : budget(kj::mv(budget)),
+      retired(kj::atomicRefcounted<shm::RetiredArenas>()),
       sizes(sizes),
       bases(std::make_unique<std::atomic<kj::byte*>[]>(SEGMENTS)),
       counters(kj::atomicAddRef(*this->budget), *this, 1) {
@@ -44,6 +45,17 @@ PayloadStore::PayloadStore(kj::Own<const shm::MemoryBudget> budget, SegmentSizes
 }
 
 PayloadStore::~PayloadStore() noexcept(false) {}
+
+PayloadStore::Segment::~Segment() noexcept(false) {
+  if (memory.get() != nullptr) retired->add(kj::mv(memory));
+}
+
+PayloadStore::Segment PayloadStore::newSegment(uint64_t bytes) const {
+  Segment segment;
+  segment.memory = kj::atomicRefcounted<ValueSegment>(roundUp(bytes, shm::pageSize()));
+  segment.retired = retired.get();
+  return segment;
+}
 
 uint64_t PayloadStore::spaceFor(Lengths lengths) {
   return classOf(sizeof(PayloadHeader) + uint64_t(lengths.key) + lengths.value).space;
@@ -97,19 +109,22 @@ kj::Maybe<shm::Shortage> PayloadStore::allocate(kj::ArrayPtr<const Lengths> leng
 }
 
 kj::Maybe<shm::Shortage> PayloadStore::extend(Segment& segment, uint64_t end) const {
-  if (end <= segment.committed) return nullptr;
-  auto target = std::min(segment.memory->size(), roundUp(end, sizes.commitStep));
-  auto more = target - segment.committed;
+  auto& memory = *segment.memory;
+  if (end <= memory.committed()) return nullptr;
+  auto target = std::min(memory.capacity(), roundUp(end, sizes.commitStep));
+  auto more = target - memory.committed();
   auto reserved = budget->reserve(more);
+  if (reserved.is<shm::Shortage>()) {
+    retired->collect();
+    reserved = budget->reserve(more);
+  }
   if (reserved.is<shm::Shortage>()) return kj::mv(reserved.get<shm::Shortage>());
-  segment.memory->commit(segment.committed, more, shm::Memfd::Warm::YES);
-  segment.reservation.merge(kj::mv(reserved.get<shm::Reservation>()));
-  segment.committed = target;
+  memory.commit(kj::mv(reserved.get<shm::Reservation>()));
   return nullptr;
 }
 
 kj::Maybe<shm::Shortage> PayloadStore::makeOwn(uint64_t space, Segment& out) const {
-  out.memory = shm::Memfd::create("ledgerd-values", roundUp(HEADER_SPACE + space, shm::pageSize()));
+  out = newSegment(HEADER_SPACE + space);
   return extend(out, HEADER_SPACE + space);
 }
 
@@ -124,17 +139,16 @@ kj::Maybe<shm::Shortage> PayloadStore::take(State& state, uint64_t space, Payloa
   }
   KJ_IF_MAYBE (current, state.current) {
     auto& segment = state.segments[*current];
-    if (segment.memory->size() - segment.used >= space) {
-      auto before = segment.committed;
+    if (segment.memory->capacity() - segment.used >= space) {
+      auto before = segment.memory->committed();
       KJ_IF_MAYBE (shortage, extend(segment, segment.used + space)) return kj::mv(*shortage);
-      state.committed += segment.committed - before;
+      state.committed += segment.memory->committed() - before;
       out = carve(state, *current, space);
       return nullptr;
     }
   }
-  Segment next;
+  Segment next = newSegment(state.nextSize);
   next.shared = true;
-  next.memory = shm::Memfd::create("ledgerd-values", roundUp(state.nextSize, shm::pageSize()));
   KJ_IF_MAYBE (shortage, extend(next, HEADER_SPACE + space)) return kj::mv(*shortage);
   auto number = install(state, kj::mv(next));
   state.nextSize = std::min(state.nextSize * 2, sizes.most);
@@ -167,7 +181,8 @@ uint32_t PayloadStore::install(State& state, Segment segment) const {
   *reinterpret_cast<SegmentHeader*>(bytes.begin()) = {PAYLOAD_MAGIC, LAYOUT_VERSION, number,
                                                       bytes.size()};
   segment.used = HEADER_SPACE;
-  state.committed += segment.committed;
+  state.committed += segment.memory->committed();
+  state.byAddress[bytes.begin()] = number;
   state.segments[number] = kj::mv(segment);
   // Release; pairs with the acquire in at().
   bases[number].store(bytes.begin(), std::memory_order_release);
@@ -178,7 +193,8 @@ PayloadStore::Segment PayloadStore::remove(State& state, uint32_t number) const 
   auto segment = kj::mv(state.segments[number]);
   state.segments[number] = Segment();
   bases[number].store(nullptr, std::memory_order_relaxed);
-  state.committed -= segment.committed;
+  state.committed -= segment.memory->committed();
+  state.byAddress.erase(segment.memory->bytes().begin());
   if (segment.shared) {
     for (auto& free : state.free) {
       auto kept = std::remove_if(free.begin(), free.end(),
@@ -199,6 +215,25 @@ kj::Maybe<PayloadStore::Segment> PayloadStore::giveBack(State& state, PayloadRef
   if (segment.live == 0 && !isCurrent) return remove(state, ref.segment());
   state.free[classOf(space).number].add(ref);
   return nullptr;
+}
+
+LocatedValues PayloadStore::locate(kj::ArrayPtr<const Value> values) const {
+  auto spans = kj::heapArrayBuilder<LocatedValues::Span>(values.size());
+  kj::Vector<kj::Own<const ValueSegment>> segments;
+  std::map<uint32_t, uint32_t> indices;  // Of segments, by number.
+  auto lock = state.lockShared();
+  for (auto& value : values) {
+    auto found = lock->byAddress.upper_bound(value.begin());
+    KJ_REQUIRE(found != lock->byAddress.begin(), "bytes that lie in no segment");
+    --found;
+    auto& segment = *lock->segments[found->second].memory;
+    const uint64_t offset = value.begin() - found->first;
+    KJ_REQUIRE(offset + value.size() <= segment.committed(), "bytes that lie in no segment");
+    auto [index, isNew] = indices.try_emplace(found->second, segments.size());
+    if (isNew) segments.add(kj::atomicAddRef(segment));
+    spans.add(LocatedValues::Span{index->second, offset, value.size()});
+  }
+  return {segments.releaseAsArray(), spans.finish()};
 }
 
 void PayloadStore::write(PayloadRef ref, const Path& path, const Payload& payload) const {

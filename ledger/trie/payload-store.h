@@ -11,14 +11,16 @@
 #include "ledger/trie/format.h"
 #include "ledger/trie/node-store.h"
 #include "ledger/trie/slot-table.h"
-#include "shm/memfd.h"
+#include "ledger/trie/value-segment.h"
 #include "shm/memory-budget.h"
+#include "shm/retired-arenas.h"
 
 #include <kj/mutex.h>
 #include <kj/vector.h>
 
 #include <array>
 #include <atomic>
+#include <map>
 #include <memory>
 
 namespace ledger {
@@ -77,6 +79,13 @@ public:
   PayloadHeader& writeHeader(PayloadRef ref) const {
     return *reinterpret_cast<PayloadHeader*>(at(ref));
   }
+  // Where bytes of live records lie: for peers, who see segments and not addresses. None of `values`
+  // is empty. The records stay the caller's to keep alive.
+  LocatedValues locate(kj::ArrayPtr<const Value> values) const;
+
+  // Gives back the memory of closed segments that peers have let go of. From time to time.
+  void collect() const { retired->collect(); }
+
   // Fills in all but the chain hash. `key` and `value` have the lengths that were asked for.
   void write(PayloadRef ref, const Path& path, const Payload& payload) const;
 
@@ -96,15 +105,20 @@ private:
   uint64_t ownSegmentFrom() const { return sizes.first / 4; }
 
   struct Segment {
-    shm::Reservation reservation;  // Given back after the memory.
-    kj::Own<shm::Memfd> memory;    // Null: the number is free.
-    uint64_t committed = 0;        // Bytes from the start.
-    uint64_t used = 0;             // Bytes from the start that were given out at least once.
-    uint64_t live = 0;             // Bytes in live records.
-    bool shared = false;           // Holds many records, whose space is used again.
+    Segment() = default;
+    Segment(Segment&&) = default;
+    Segment& operator=(Segment&&) = default;
+    ~Segment() noexcept(false);  // A peer may still have it open.
+
+    kj::Own<ValueSegment> memory;  // Null: the number is free.
+    const shm::RetiredArenas* retired = nullptr;
+    uint64_t used = 0;    // Bytes from the start that were given out at least once.
+    uint64_t live = 0;    // Bytes in live records.
+    bool shared = false;  // Holds many records, whose space is used again.
   };
   struct State {
     kj::Vector<Segment> segments;
+    std::map<const kj::byte*, uint32_t> byAddress;  // Numbers of segments.
     kj::Maybe<uint32_t> current;  // Where new records go that do not fill a gap.
     uint64_t nextSize;            // Of the next shared segment.
     std::array<kj::Vector<PayloadRef>, CLASSES> free;
@@ -120,6 +134,7 @@ private:
     // Acquire; pairs with the release in install().
     return bases[ref.segment()].load(std::memory_order_acquire) + ref.offset();
   }
+  Segment newSegment(uint64_t bytes) const;
   // Commits pages until `end` bytes are; the segment need not be in the store yet.
   kj::Maybe<shm::Shortage> extend(Segment& segment, uint64_t end) const;
   // A segment with one record of `space` bytes, committed. Takes a while: not under the lock.
@@ -132,6 +147,7 @@ private:
   kj::Maybe<Segment> giveBack(State& state, PayloadRef ref, uint64_t space) const;
 
   kj::Own<const shm::MemoryBudget> budget;
+  const kj::Own<const shm::RetiredArenas> retired;
   const SegmentSizes sizes;
   std::unique_ptr<std::atomic<kj::byte*>[]> bases;  // SEGMENTS of them.
   kj::MutexGuarded<State> state;

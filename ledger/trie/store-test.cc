@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/trie/store.h"
 
+#include "shm/mapped-arena.h"
+
 #include <gtest/gtest.h>
 
 #include <random>
@@ -81,6 +83,62 @@ TEST(PayloadStore, AValueLargerThanASegmentGetsItsOwnAndGivesItBack) {
   EXPECT_GE(store->payloads.committedBytes(), uint64_t(1) << 20);
   store->payloads.release(handle);
   EXPECT_EQ(store->payloads.committedBytes(), 0u);
+}
+
+// A record with this value.
+PayloadHandle recordOf(const Store& store, kj::ArrayPtr<const kj::byte> value) {
+  PayloadStore::Lengths lengths{0, uint32_t(value.size())};
+  PayloadHandle handle;
+  KJ_REQUIRE(store.payloads.allocate(kj::arrayPtr(&lengths, 1), kj::arrayPtr(&handle, 1)) ==
+             nullptr);
+  store.payloads.write(handle.ref, pathOf(1), {nullptr, value});
+  return handle;
+}
+
+TEST(PayloadStore, PeersFindValuesBySegmentAndOffset) {
+  auto store = makeStore();
+  std::vector<PayloadHandle> handles;
+  std::vector<kj::Array<kj::byte>> written;
+  std::vector<Value> values;
+  for (size_t i = 0; i < 100; ++i) {
+    written.push_back(bytesOf(i % 10 == 0 ? 100000 : 1 + 50 * i, i));
+    handles.push_back(recordOf(*store, written.back()));
+    values.push_back(store->payloads.view(handles.back().ref).value());
+  }
+  auto located = store->payloads.locate(kj::arrayPtr(values.data(), values.size()));
+  EXPECT_GT(located.segments.size(), 10u);  // Ten have one each.
+  std::vector<kj::Own<const shm::MappedArena>> mapped;
+  for (auto& segment : located.segments) {
+    auto arena = shm::MappedArena::map(segment->openReadOnly(), segment->capacity());
+    mapped.push_back(kj::mv(arena.get<kj::Own<const shm::MappedArena>>()));
+  }
+  for (size_t i = 0; i < written.size(); ++i) {
+    auto& span = located.spans[i];
+    auto bytes = mapped[span.segment]->peek(span.offset, span.length);
+    EXPECT_EQ(bytes.get<kj::ArrayPtr<const kj::byte>>(), written[i].asPtr());
+  }
+  const kj::byte elsewhere[] = {1};
+  const Value foreign = elsewhere;
+  EXPECT_ANY_THROW(store->payloads.locate(kj::arrayPtr(&foreign, 1)));
+  for (auto& handle : handles) store->payloads.release(handle);
+}
+
+TEST(PayloadStore, ASegmentThatAPeerHasOpenIsCountedUntilItLetsGo) {
+  auto budget = shm::MemoryBudget::create("--memory-limit", uint64_t(1) << 30);
+  auto store = kj::atomicRefcounted<Store>(*budget, SMALL);
+  const auto value = bytesOf(1 << 20, 1);
+  const auto handle = recordOf(*store, value);
+  const auto before = budget->used();
+  Value stored = store->payloads.view(handle.ref).value();
+  auto located = store->payloads.locate(kj::arrayPtr(&stored, 1));
+  auto opened = located.segments[0]->openReadOnly();
+  located = {};
+  store->payloads.release(handle);
+  store->payloads.collect();
+  EXPECT_EQ(budget->used(), before);
+  opened = nullptr;
+  store->payloads.collect();
+  EXPECT_LT(budget->used(), before - value.size());
 }
 
 TEST(PayloadStore, AShortageNamesTheBudgetAndLeavesNothingBehind) {

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// A memfd that payload records lie in, as peers that may map the store see it.
+
+#include "shm/memfd.h"
+#include "shm/memory-budget.h"
+#include "shm/peer-readable.h"
+
+#include <atomic>
+
+namespace ledger {
+
+// Thread: const methods from any thread; the rest by the store, under its lock.
+class ValueSegment final : public shm::PeerReadable {
+public:
+  // Makes a memfd of `size` bytes, a multiple of the page size, with no page committed.
+  explicit ValueSegment(uint64_t size) : memory(shm::Memfd::create("ledgerd-values", size)) {}
+
+  kj::ArrayPtr<kj::byte> bytes() const { return memory->bytes(); }
+  uint64_t committed() const { return reservation.size(); }  // Bytes from the start.
+
+  // Commits the next bytes, which `reserved` is for.
+  void commit(shm::Reservation reserved) {
+    memory->commit(committed(), reserved.size(), shm::Memfd::Warm::YES);
+    reservation.merge(kj::mv(reserved));
+  }
+
+  uint64_t capacity() const override { return memory->size(); }
+  kj::AutoCloseFd openReadOnly() const override {
+    opened.store(true, std::memory_order_relaxed);
+    return memory->openReadOnly();
+  }
+  bool isOpenElsewhere() const override {
+    return opened.load(std::memory_order_relaxed) && memory->isOpenElsewhere();
+  }
+
+private:
+  shm::Reservation reservation;  // Before `memory`: given back after it.
+  kj::Own<shm::Memfd> memory;
+  mutable std::atomic<bool> opened{false};  // Ever.
+};
+
+// Some values, by where they lie.
+struct LocatedValues {
+  struct Span {
+    uint32_t segment;  // An index of `segments`.
+    uint64_t offset;   // Bytes from its start.
+    uint64_t length;   // Bytes.
+  };
+  kj::Array<kj::Own<const ValueSegment>> segments;  // Each once.
+  kj::Array<Span> spans;
+};
+
+}  // namespace ledger
