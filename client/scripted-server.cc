@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/scripted-server.h"
 
-#include "schema/little-endian.h"
 #include "schema/message-limits.h"
 #include "schema/packed-list.h"
 
@@ -314,26 +313,23 @@ private:
                      {FIRST_ARENA, arenas[0].put(whole), whole.size()});
         break;
       case Script::Form::TABLE:
-        putTable(bulk.initTable(), whole, pieces);
+        putTable(bulk, whole, pieces);
         break;
     }
     script.spoilBulk(bulk);
   }
 
-  void putTable(rpc::Bulk::Table::Builder table, Bytes whole, kj::ArrayPtr<const Bytes> pieces) {
-    auto entries = kj::heapArray<kj::byte>(pieces.size() * rpc::TABLE_ENTRY_BYTES);
-    memset(entries.begin(), 0, entries.size());
+  void putTable(rpc::Bulk::Builder bulk, Bytes whole, kj::ArrayPtr<const Bytes> pieces) {
+    auto spans = kj::heapArrayBuilder<rpc::ArenaSpan>(pieces.size());
     for (auto i : kj::indices(pieces)) {
-      auto entry = entries.begin() + i * rpc::TABLE_ENTRY_BYTES;
-      rpc::storeLittle<uint32_t>(entry, FIRST_ARENA + i % 2);
-      rpc::storeLittle<uint64_t>(entry + 8, arenas[i % 2].put(pieces[i]));
-      rpc::storeLittle<uint64_t>(entry + 16, pieces[i].size());
+      spans.add(rpc::ArenaSpan{FIRST_ARENA + uint32_t(i % 2), arenas[i % 2].put(pieces[i]),
+                               pieces[i].size()});
     }
-    table.setRegion(kj::heap<CountedRegion>(script));
-    table.setArena(FIRST_ARENA);
-    table.setOffset(arenas[0].put(entries));
-    table.setCount(pieces.size());
-    table.setLength(whole.size());
+    auto entries = kj::heapArray<kj::byte>(rpc::tableSize(spans.size()));
+    rpc::writeTable(spans, entries);
+    const rpc::ArenaSpan table{FIRST_ARENA, arenas[0].put(entries), entries.size()};
+    rpc::setTable(bulk, kj::heap<CountedRegion>(script), {table, uint32_t(spans.size())},
+                  whole.size());
   }
 
   Script& script;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "schema/bulk.h"
 
-#include "schema/little-endian.h"
 #include "schema/message-limits.h"
 
 #include <capnp/message.h>
@@ -171,16 +170,18 @@ TEST(Bulk, RefusesSharedFormsWithoutARegion) {
 }
 
 kj::Array<kj::byte> tableOf(kj::ArrayPtr<const ArenaSpan> spans) {
-  auto bytes = kj::heapArray<kj::byte>(spans.size() * TABLE_ENTRY_BYTES);
-  kj::byte* to = bytes.begin();
-  for (auto& span : spans) {
-    storeLittle<uint32_t>(to, span.arena);
-    storeLittle<uint32_t>(to + 4, 0);
-    storeLittle<uint64_t>(to + 8, span.offset);
-    storeLittle<uint64_t>(to + 16, span.length);
-    to += TABLE_ENTRY_BYTES;
-  }
+  auto bytes = kj::heapArray<kj::byte>(tableSize(spans.size()));
+  writeTable(spans, bytes);
   return bytes;
+}
+
+// The contract's bytes: any client's reader expects these.
+TEST(BulkTable, HasTheBytesOfTheContract) {
+  const ArenaSpan spans[] = {{0x01020304, 0x1112131415161718, 0x2122232425262728}};
+  const kj::byte expected[] = {4,    3,    2,    1,    0,    0,    0,    0,
+                               0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11,
+                               0x28, 0x27, 0x26, 0x25, 0x24, 0x23, 0x22, 0x21};
+  EXPECT_EQ(tableOf(spans).asPtr(), kj::arrayPtr(expected, sizeof(expected)));
 }
 
 TEST(BulkTable, GivesItsSpansInOrder) {

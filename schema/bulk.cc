@@ -58,7 +58,7 @@ kj::OneOf<BulkPlace, BadPayload> locateSpan(Bulk::Span::Reader span, uint64_t ma
 kj::OneOf<BulkPlace, BadPayload> locateTable(Bulk::Table::Reader table, uint64_t maxLength) {
   if (!table.hasRegion()) return badRequest("a table of spans without a region");
   if (table.getLength() > maxLength) return tooLong(table.getLength(), maxLength);
-  const uint64_t tableLength = uint64_t(table.getCount()) * TABLE_ENTRY_BYTES;
+  const uint64_t tableLength = tableSize(table.getCount());
   if (tableLength > maxLength) {
     return badRequest("a table of ", table.getCount(), " spans is longer than a payload may be");
   }
@@ -173,6 +173,31 @@ void setSpan(Bulk::Builder bulk, Region::Client region, const ArenaSpan& span) {
   builder.setArena(span.arena);
   builder.setOffset(span.offset);
   builder.setLength(span.length);
+}
+
+void setTable(Bulk::Builder bulk, Region::Client region, const SpanTable& table, uint64_t length) {
+  auto builder = bulk.initTable();
+  builder.setRegion(kj::mv(region));
+  builder.setArena(table.table.arena);
+  builder.setOffset(table.table.offset);
+  builder.setCount(table.count);
+  builder.setLength(length);
+}
+
+uint64_t tableSize(size_t spans) {
+  return uint64_t(spans) * TABLE_ENTRY_BYTES;
+}
+
+void writeTable(kj::ArrayPtr<const ArenaSpan> spans, kj::ArrayPtr<kj::byte> out) {
+  KJ_REQUIRE(out.size() == tableSize(spans.size()), "wrong room for a table", out.size());
+  kj::byte* to = out.begin();
+  for (auto& span : spans) {
+    storeLittle<uint32_t>(to, span.arena);
+    storeLittle<uint32_t>(to + 4, 0);
+    storeLittle<uint64_t>(to + 8, span.offset);
+    storeLittle<uint64_t>(to + 16, span.length);
+    to += TABLE_ENTRY_BYTES;
+  }
 }
 
 kj::Promise<void> copyInSlices(kj::Array<Bytes> from, kj::Array<kj::ArrayPtr<kj::byte>> to) {

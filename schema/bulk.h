@@ -57,6 +57,13 @@ void setInline(Bulk::Builder bulk, Bytes payload);
 
 void setSpan(Bulk::Builder bulk, Region::Client region, const ArenaSpan& span);
 
+// `length` is the payload's: the spans' together.
+void setTable(Bulk::Builder bulk, Region::Client region, const SpanTable& table, uint64_t length);
+
+// Bytes of a table of so many spans, and writes one to `out`, which is as long.
+uint64_t tableSize(size_t spans);
+void writeTable(kj::ArrayPtr<const ArenaSpan> spans, kj::ArrayPtr<kj::byte> out);
+
 // Copies one sequence of pieces to another of the same total length, a slice at a time, with the
 // loop's other work between slices. Both memories must live until the promise is done or dropped.
 kj::Promise<void> copyInSlices(kj::Array<Bytes> from, kj::Array<kj::ArrayPtr<kj::byte>> to);

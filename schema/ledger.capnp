@@ -58,7 +58,9 @@ const featureHandOver @0x83358e6007951c7c :UInt64 = 0x2;
 # capabilities.
 
 const featureTables @0xa42dbbff222ca9a5 :UInt64 = 0x4;
-# The client takes Bulk.table in replies. Implies featureSharedMemory.
+# The client takes Bulk.table in replies. Implies featureSharedMemory. Granted to clients that may map
+# the server's store: large values are then read where they lie, as spans of arenas that are segments
+# of the store (docs/formats.md). What else lies in these is not for the client.
 
 const stateBytes @0xad0fb2ed06ec2f53 :UInt32 = 32;
 # Length of a state: the root hash of a trie.

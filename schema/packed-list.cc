@@ -26,15 +26,18 @@ void prefetch(Bytes item) {
 
 uint64_t packedListSize(kj::ArrayPtr<const Bytes> items) {
   // No overflow: the items are in memory together.
-  uint64_t size = HEADER_BYTES + LENGTH_BYTES * items.size();
+  uint64_t size = packedHeaderSize(items.size());
   for (auto& item : items) size += item.size();
   return size;
 }
 
-void writePackedList(kj::ArrayPtr<const Bytes> items, kj::ArrayPtr<kj::byte> out) {
-  KJ_REQUIRE(items.size() <= UINT32_MAX, "too many items for a packed list", items.size());
-  KJ_REQUIRE(out.size() == packedListSize(items), "wrong room for a packed list", out.size());
+uint64_t packedHeaderSize(size_t items) {
+  return HEADER_BYTES + LENGTH_BYTES * items;
+}
 
+void writePackedHeader(kj::ArrayPtr<const Bytes> items, kj::ArrayPtr<kj::byte> out) {
+  KJ_REQUIRE(items.size() <= UINT32_MAX, "too many items for a packed list", items.size());
+  KJ_REQUIRE(out.size() == packedHeaderSize(items.size()), "wrong room for a header", out.size());
   kj::byte* to = out.begin();
   storeLittle<uint32_t>(to, items.size());
   storeLittle<uint32_t>(to + 4, 0);
@@ -44,6 +47,13 @@ void writePackedList(kj::ArrayPtr<const Bytes> items, kj::ArrayPtr<kj::byte> out
     storeLittle<uint32_t>(to, item.size());
     to += LENGTH_BYTES;
   }
+}
+
+void writePackedList(kj::ArrayPtr<const Bytes> items, kj::ArrayPtr<kj::byte> out) {
+  KJ_REQUIRE(out.size() == packedListSize(items), "wrong room for a packed list", out.size());
+  const uint64_t header = packedHeaderSize(items.size());
+  writePackedHeader(items, out.slice(0, header));
+  kj::byte* to = out.begin() + header;
   for (size_t i = 0; i < items.size(); ++i) {
     if (i + ITEMS_AHEAD < items.size()) prefetch(items[i + ITEMS_AHEAD]);
     const auto& item = items[i];

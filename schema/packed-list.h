@@ -21,6 +21,10 @@ using Bytes = kj::ArrayPtr<const kj::byte>;
 // Bytes of the packed list of `items`, each shorter than 4 GiB.
 uint64_t packedListSize(kj::ArrayPtr<const Bytes> items);
 
+// Bytes of what comes before the items, and writes it to `out`, which is as long.
+uint64_t packedHeaderSize(size_t items);
+void writePackedHeader(kj::ArrayPtr<const Bytes> items, kj::ArrayPtr<kj::byte> out);
+
 // Writes the list to `out`, which is packedListSize(items) bytes long.
 void writePackedList(kj::ArrayPtr<const Bytes> items, kj::ArrayPtr<kj::byte> out);
 

@@ -13,10 +13,10 @@ Error badArena(kj::String message) {
   return {Code::INVALID_ARGUMENT, Reason::BAD_ARENA, kj::mv(message)};
 }
 
-// An arena that a client has opened. Keeps it from being taken for unused.
+// An arena, or a segment of the store, that a client has opened. Keeps it from being taken for unused.
 class ArenaServer final : public rpc::Arena::Server {
 public:
-  ArenaServer(kj::Own<Session> session, kj::Own<const shm::Arena> arena)
+  ArenaServer(kj::Own<Session> session, kj::Own<const shm::PeerReadable> arena)
       : session(kj::mv(session)), arena(kj::mv(arena)), fd(this->arena->openReadOnly()) {
     ++this->session->openArenas;
   }
@@ -26,7 +26,7 @@ public:
 
 private:
   kj::Own<Session> session;
-  kj::Own<const shm::Arena> arena;
+  kj::Own<const shm::PeerReadable> arena;
   kj::AutoCloseFd fd;
 };
 
@@ -71,7 +71,13 @@ Result<OpenedArena> openArena(Session& session, uint32_t id) {
     return makeError(Code::RESOURCE_EXHAUSTED, Reason::QUOTA, session.openArenas,
                      " arenas are open, as many as may be");
   }
+  kj::Maybe<kj::Own<const shm::PeerReadable>> found;
   KJ_IF_MAYBE (arena, session.arenas->find(id)) {
+    found = kj::mv(*arena);
+  } else {
+    found = session.references->find(id);
+  }
+  KJ_IF_MAYBE (arena, found) {
     const uint64_t size = (*arena)->capacity();
     return OpenedArena{kj::heap<ArenaServer>(kj::addRef(session), kj::mv(*arena)), size};
   }

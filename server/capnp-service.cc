@@ -17,7 +17,6 @@ namespace {
 
 constexpr uint16_t OLDEST_VERSION = 1;
 constexpr uint16_t NEWEST_VERSION = rpc::PROTOCOL_VERSION;
-constexpr uint64_t FEATURES = rpc::FEATURE_SHARED_MEMORY;
 
 kj::String build() {
   return kj::str("ledgerd ", VERSION);
@@ -226,10 +225,11 @@ kj::Promise<void> SessionServer::single(Context context, Take&& take) {
   take(intake);
   return kj::evalNow([&]() { return execute(context, kj::mv(intake)); })
       .then(
-          [context, load = kj::addRef(*session->load)](Finished&& result) mutable {
+          [context, load = kj::addRef(*session->load),
+           &workers = session->host.workers](Finished&& result) mutable {
             auto finished = kj::heap(kj::mv(result));
             auto filling = load->admit(*finished);
-            ReplyWriter writer(*finished);
+            ReplyWriter writer(*finished, workers);
             writer.fill(context.initResults(), finished->answers.each()[0]);
             return writer.written().attach(kj::mv(finished), kj::mv(filling));
           },
@@ -333,11 +333,11 @@ kj::Promise<void> SessionServer::batch(BatchContext context) {
   for (auto operation : operations) kinds.add(intake.operation(operation));
   return kj::evalNow([&]() { return execute(context, kj::mv(intake)); })
       .then(
-          [context, kinds = kinds.finish(),
-           load = kj::addRef(*session->load)](Finished&& result) mutable {
+          [context, kinds = kinds.finish(), load = kj::addRef(*session->load),
+           &workers = session->host.workers](Finished&& result) mutable {
             auto finished = kj::heap(kj::mv(result));
             auto filling = load->admit(*finished);
-            ReplyWriter writer(*finished);
+            ReplyWriter writer(*finished, workers);
             auto answers = finished->answers.each();
             auto results = context.initResults().initResults(answers.size());
             for (uint32_t index = 0; index < answers.size(); ++index) {
@@ -379,8 +379,13 @@ kj::Promise<void> SessionServer::registerArena(RegisterArenaContext context) {
 
 class LedgerdServer final : public rpc::Ledgerd::Server {
 public:
-  LedgerdServer(const Host& host, InFlight& calls, kj::Own<ConnectionLoad> load)
-      : host(host), calls(calls), load(kj::mv(load)) {}
+  LedgerdServer(const Host& host, InFlight& calls, kj::Own<ConnectionLoad> load,
+                kj::Maybe<uid_t> client)
+      : host(host),
+        calls(calls),
+        load(kj::mv(load)),
+        features(rpc::FEATURE_SHARED_MEMORY |
+                 (host.mayMapStore(client) ? uint64_t(rpc::FEATURE_TABLES) : 0)) {}
 
   kj::Promise<void> connect(ConnectContext context) override {
     auto hello = context.getParams().getHello();
@@ -425,7 +430,7 @@ private:
                        " sessions are open on this connection, as many as may be");
     }
     const uint64_t words = hello.getMessageWords();
-    return SessionTerms{version, hello.getFeatures() & FEATURES,
+    return SessionTerms{version, hello.getFeatures() & features,
                         words == 0 ? rpc::DEFAULT_MESSAGE_WORDS : words};
   }
 
@@ -438,12 +443,14 @@ private:
   const Host& host;
   InFlight& calls;
   kj::Own<ConnectionLoad> load;
+  const uint64_t features;  // That this client may choose from.
 };
 
 }  // namespace
 
-rpc::Ledgerd::Client newLedgerd(const Host& host, InFlight& calls, kj::Own<ConnectionLoad> load) {
-  return kj::heap<LedgerdServer>(host, calls, kj::mv(load));
+rpc::Ledgerd::Client newLedgerd(const Host& host, InFlight& calls, kj::Own<ConnectionLoad> load,
+                                kj::Maybe<uid_t> client) {
+  return kj::heap<LedgerdServer>(host, calls, kj::mv(load), client);
 }
 
 }  // namespace ledger::server

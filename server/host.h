@@ -11,7 +11,10 @@
 
 #include <kj/time.h>
 
+#include <algorithm>
 #include <atomic>
+
+#include <sys/types.h>
 
 namespace ledger::server {
 
@@ -22,7 +25,8 @@ struct ServiceLimits {
   uint64_t inlineThreshold;  // Longer replies go through shared memory.
   uint64_t arenaBytes;       // Reply arenas of one session.
   uint64_t messageWords;     // Longest message taken.
-  uint32_t regions = 65536;  // Held by one session.
+  uint32_t regions = 65536;  // Held by one session; as many again of values in the store.
+  uint32_t referencedStates = 8;  // That a session's references into the store keep.
   uint32_t callsInFlight = 4096;
   uint32_t batchOperations = 65536;
   uint32_t replyArenas = 128;       // Of one session, as the next two.
@@ -40,7 +44,15 @@ struct Host {
   const shm::MemoryBudget& sharedMemory;  // --shared-memory-limit, under `memory`.
   const shm::RetiredArenas& retiredArenas;
   const ServiceLimits limits;
+  const kj::Array<const uid_t> storeReaders;  // Users that may map the store.
   const kj::TimePoint start;
+
+  bool mayMapStore(kj::Maybe<uid_t> user) const {
+    KJ_IF_MAYBE (uid, user) {
+      return std::find(storeReaders.begin(), storeReaders.end(), *uid) != storeReaders.end();
+    }
+    return false;
+  }
 
   const SessionArenas sessionArenas{};
 

@@ -156,6 +156,7 @@ int serve(const Options& options, TerminationSignals& signals) {
                   .sharedMemory = *sharedMemory,
                   .retiredArenas = *retiredArenas,
                   .limits = limitsOf(options, shares),
+                  .storeReaders = kj::heapArray<const uid_t>(options.mapStoreUids),
                   .start = kj::systemPreciseMonotonicClock().now(),
                   .workers = Workers(options.workers, WORKER_QUEUE),
                   .checkpointCalls = Workers(1, CHECKPOINT_QUEUE)};

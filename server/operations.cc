@@ -183,6 +183,22 @@ void Answers::add(Result<PayloadSource> source, uint64_t maxPayload) {
   size += length;
 }
 
+kj::Maybe<Answers::Stored> Answers::stored() const {
+  if (sources.size() != 1) return nullptr;
+  KJ_SWITCH_ONEOF(sources[0]) {
+    KJ_CASE_ONEOF(one, OneValue) {
+      return Stored{*one.trie, kj::arrayPtr(&one.value, 1), Stored::Form::VALUE};
+    }
+    KJ_CASE_ONEOF(values, Values) {
+      return Stored{*values.trie, values.values, Stored::Form::PACKED_LIST};
+    }
+    KJ_CASE_ONEOF(proof, BatchProof) {
+      return nullptr;
+    }
+  }
+  KJ_UNREACHABLE;
+}
+
 void Answers::write(kj::ArrayPtr<kj::byte> out) const {
   KJ_REQUIRE(out.size() == size, "wrong room for a reply", out.size(), size);
   auto source = sources.begin();

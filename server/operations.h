@@ -58,6 +58,15 @@ public:
   uint64_t payloadSize() const { return size; }
   bool hasPayloads() const { return sources.size() > 0; }
 
+  // Values that lie in the store, if the only payload is made of them: what a client that may map
+  // the store needs no copy of.
+  struct Stored {
+    const Trie& trie;
+    kj::ArrayPtr<const Value> values;
+    enum class Form { VALUE, PACKED_LIST } form;
+  };
+  kj::Maybe<Stored> stored() const;
+
   // Writes every payload at its offset. `out` has payloadSize() bytes.
   void write(kj::ArrayPtr<kj::byte> out) const;
 

@@ -9,11 +9,13 @@
 
 #include <algorithm>
 #include <cctype>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include <fcntl.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 namespace ledger::server {
 namespace {
@@ -23,7 +25,7 @@ constexpr size_t MAX_SOCKET_PATH = sizeof(sockaddr_un::sun_path) - 1;
 
 // The flags as they were written.
 struct Texts {
-  std::string triedir, socket, socketMode = "0660";
+  std::string triedir, socket, socketMode = "0660", mapStoreUids;
   std::string forestCapacity = "500", walSegmentSize = "32MiB", walSync = "always";
   std::string checkpointDistance = "100", checkpointsToKeep = "3", checkpointThreads;
   std::string checkpointPriority = "normal", diskReserve = "1GiB";
@@ -103,6 +105,12 @@ void declare(CLI::App& app, Texts& texts) {
                  "Unix socket to serve on [default: ledgerd.sock in the ledger's directory]")
       ->group("Clients");
   app.add_option("--socket-mode", texts.socketMode, "Its permissions, octal")
+      ->group("Clients")
+      ->capture_default_str();
+  texts.mapStoreUids = std::to_string(geteuid());
+  app.add_option("--map-store-uid", texts.mapStoreUids,
+                 "Users, by number, whose clients may map the store: they read large values where "
+                 "they lie, and could read all others. A comma between two; none: nobody")
       ->group("Clients")
       ->capture_default_str();
   app.add_option("--max-request-size", texts.maxRequestSize, "Most payload of one request")
@@ -208,6 +216,17 @@ mode_t parseMode(Checker& check, const std::string& text) {
   return mode;
 }
 
+kj::Array<uid_t> parseUsers(Checker& check, kj::StringPtr flag, const std::string& text) {
+  if (text == "none") return nullptr;
+  kj::Vector<uid_t> users;
+  std::stringstream list(text + ",");
+  for (std::string user; std::getline(list, user, ',');) {
+    // The last number is no user's: it means "unchanged" to the system.
+    users.add(check.number(flag, user, 0, UINT32_MAX - 1));
+  }
+  return users.releaseAsArray();
+}
+
 LogLevel parseLogLevel(Checker& check, std::string text) {
   const std::string written = text;
   std::transform(text.begin(), text.end(), text.begin(), [](char c) { return std::tolower(c); });
@@ -262,6 +281,7 @@ Options check(Checker& check, const Texts& texts) {
   options.triedir = kj::str(texts.triedir);
   options.socketPath = parseSocketPath(check, texts);
   options.socketMode = parseMode(check, texts.socketMode);
+  options.mapStoreUids = parseUsers(check, "--map-store-uid", texts.mapStoreUids);
   options.forestCapacity = check.number("--mtrie-cache-size", texts.forestCapacity, 1, 65535);
   options.walSegmentSize = check.size("--wal-segment-size", texts.walSegmentSize, 32 * KIB, GIB);
   if (options.walSegmentSize % 32768 != 0) {

@@ -22,6 +22,7 @@ struct Options {
   kj::String triedir;
   kj::String socketPath;  // At most as long as a socket's path may be.
   mode_t socketMode = 0660;
+  kj::Array<uid_t> mapStoreUids;  // Users that may map the store.
 
   uint32_t forestCapacity = 500;  // Tries, 1 to 65,535.
   uint64_t walSegmentSize = uint64_t(32) << 20;

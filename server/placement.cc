@@ -2,6 +2,7 @@
 #include "server/placement.h"
 
 #include "schema/message-limits.h"
+#include "schema/packed-list.h"
 #include "server/rpc-errors.h"
 
 #include <kj/debug.h>
@@ -12,6 +13,10 @@ namespace {
 
 // What a loop may copy in one go: some 30 us.
 constexpr uint64_t LOOP_BYTES = 256 << 10;
+
+// Values that are this long on average are cheaper to map than to copy: an entry of the table, and a
+// page or two that the client has to fault in, against two copies' worth of memory traffic.
+constexpr uint64_t STORED_VALUE_BYTES = 16 << 10;
 
 Finished placeIn(shm::Region region, Answers answers) {
   answers.write(region.bytes().slice(0, answers.payloadSize()));
@@ -44,14 +49,62 @@ kj::OneOf<shm::Region, shm::Refusal> Placement::lend(uint64_t size) const {
 }
 
 bool Placement::wantsSharedMemory(uint64_t size) const {
-  return options.sharedMemory == Options::SharedMemory::YES && size > options.inlineThreshold &&
+  return options.sharedMemory != Options::SharedMemory::NONE && size > options.inlineThreshold &&
          size > 0;
+}
+
+template <typename Lend>
+kj::Maybe<Finished> Placement::refer(Answers& answers, Lend&& lendTable) const {
+  if (options.sharedMemory != Options::SharedMemory::STORE) return nullptr;
+  const uint64_t size = answers.payloadSize();
+  if (size <= options.inlineThreshold) return nullptr;
+  KJ_IF_MAYBE (stored, answers.stored()) {
+    auto& values = stored->values;
+    if (size / values.size() < STORED_VALUE_BYTES) return nullptr;
+    auto trie = kj::atomicAddRef(stored->trie);
+    if (stored->form == Answers::Stored::Form::VALUE) {
+      KJ_IF_MAYBE (reference, references->refer(kj::mv(trie), values)) {
+        return Finished{kj::mv(answers), StoredBytes{kj::mv(*reference), nullptr}};
+      }
+      return nullptr;
+    }
+
+    kj::Vector<Value> present(values.size());
+    for (auto& value : values) {
+      if (value.size() > 0) present.add(value);
+    }
+    const uint64_t header = rpc::packedHeaderSize(values.size());
+    const uint64_t table = rpc::tableSize(1 + present.size());
+    auto lent = lendTable(header + table);
+    KJ_IF_MAYBE (region, lent) {
+      KJ_IF_MAYBE (reference, references->refer(kj::mv(trie), present)) {
+        const auto start = region->span().offset;
+        kj::Vector<rpc::ArenaSpan> spans(1 + present.size());
+        spans.add(rpc::ArenaSpan{region->arenaId(), start, header});
+        spans.addAll(reference->spans());
+        rpc::writePackedHeader(values, region->bytes().slice(0, header));
+        rpc::writeTable(spans, region->bytes().slice(header, header + table));
+        const rpc::SpanTable placed{{region->arenaId(), start + header, table},
+                                    uint32_t(spans.size())};
+        return Finished{kj::mv(answers),
+                        StoredBytes{kj::mv(*reference), StoredBytes::List{kj::mv(*region), placed}}};
+      }
+    }
+  }
+  return nullptr;
 }
 
 Finished Placement::place(Answers answers) const {
   if (!answers.hasPayloads()) return {kj::mv(answers)};
   const uint64_t size = answers.payloadSize();
   if (!wantsSharedMemory(size)) return placeInline(kj::mv(answers));
+
+  auto lendTable = [this](uint64_t bytes) -> kj::Maybe<shm::Region> {
+    auto lent = lend(bytes);
+    if (lent.is<shm::Region>()) return kj::mv(lent.get<shm::Region>());
+    return nullptr;
+  };
+  KJ_IF_MAYBE (finished, refer(answers, lendTable)) return kj::mv(*finished);
 
   auto lent = lend(size);
   if (lent.is<shm::Refusal>() && isShortForAll(lent.get<shm::Refusal>())) {
@@ -65,6 +118,8 @@ Finished Placement::place(Answers answers) const {
 
 kj::Maybe<Finished> Placement::tryPlace(Answers& answers) const {
   if (!answers.hasPayloads()) return Finished{kj::mv(answers)};
+  auto lendTable = [this](uint64_t bytes) { return arenas->tryLend(bytes); };
+  KJ_IF_MAYBE (finished, refer(answers, lendTable)) return kj::mv(*finished);
   const uint64_t size = answers.payloadSize();
   if (size > LOOP_BYTES) return nullptr;
   if (!wantsSharedMemory(size)) return placeInline(kj::mv(answers));

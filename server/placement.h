@@ -2,12 +2,14 @@
 #pragma once
 // Finds room for the payloads of a reply, and writes them there.
 //
-// Longer ones go through shared memory. If no arena has room they go inline, if the message may be
-// that long; else the reply is an error that says what was needed and what was free. All payloads
-// of a call go the same way, in one piece.
+// Longer ones go through shared memory. Large values stay where they lie, if the client may map the
+// store: it is told where. Else all payloads of a call are written to one span of an arena. If none
+// has room they go inline, if the message may be that long; else the reply is an error that says
+// what was needed and what was free.
 
 #include "server/operations.h"
 #include "server/session-arenas.h"
+#include "server/store-references.h"
 #include "shm/arena-set.h"
 #include "shm/memory-budget.h"
 
@@ -21,12 +23,23 @@ struct InlineBytes {
   kj::Array<kj::byte> bytes;
 };
 
+// Values in the store. Of a packed list, `region` has the header, and behind it a table: of the
+// header's span and of every value's that is not empty.
+struct StoredBytes {
+  StoreReferences::Reference reference;
+  struct List {
+    shm::Region region;
+    rpc::SpanTable table;
+  };
+  kj::Maybe<List> list;  // Null: one value, the reference's only span.
+};
+
 // Answers with their payloads written. Ready for the loop.
 struct Finished {
   struct Nothing {};  // No answer has a payload.
 
   Answers answers;
-  kj::OneOf<Nothing, InlineBytes, shm::Region> payload = Nothing();
+  kj::OneOf<Nothing, InlineBytes, shm::Region, StoredBytes> payload = Nothing();
 };
 
 // The choices of one session.
@@ -36,15 +49,24 @@ public:
   struct Options {
     uint64_t inlineThreshold;  // Bytes: longer payloads go through shared memory.
     uint64_t messageWords;     // The longest message that the client takes.
-    enum class SharedMemory { NO, YES } sharedMemory;  // Whether the client can take it.
+    // What the client can take: nothing, arenas, or arenas and segments of the store.
+    enum class SharedMemory { NONE, ARENAS, STORE } sharedMemory;
   };
   // `all` and `memory` outlive it.
-  Placement(Options options, kj::Own<const shm::ArenaSet> arenas, const SessionArenas& all,
+  Placement(Options options, kj::Own<const shm::ArenaSet> arenas,
+            kj::Own<const StoreReferences> references, const SessionArenas& all,
             const shm::MemoryBudget& memory)
-      : options(options), arenas(kj::mv(arenas)), all(all), memory(memory) {}
+      : options(options),
+        arenas(kj::mv(arenas)),
+        references(kj::mv(references)),
+        all(all),
+        memory(memory) {}
 
   // For a worker: it may outlive the session.
-  Placement share() const { return Placement(options, kj::atomicAddRef(*arenas), all, memory); }
+  Placement share() const {
+    return Placement(options, kj::atomicAddRef(*arenas), kj::atomicAddRef(*references), all,
+                     memory);
+  }
 
   // May have to make an arena, and copies whatever there is: not on an event loop.
   Finished place(Answers answers) const;
@@ -55,6 +77,9 @@ public:
 
 private:
   bool wantsSharedMemory(uint64_t size) const;
+  // Null, with `answers` as they were: they are to be copied. `lendTable` gives room for a table.
+  template <typename Lend>
+  kj::Maybe<Finished> refer(Answers& answers, Lend&& lendTable) const;
   // As ArenaSet::lend(). What the kernel refuses (memory, a descriptor) is a refusal too.
   kj::OneOf<shm::Region, shm::Refusal> lend(uint64_t size) const;
   // The longest payloads, in bytes, that a message may carry with these answers.
@@ -63,6 +88,7 @@ private:
 
   Options options;
   kj::Own<const shm::ArenaSet> arenas;
+  kj::Own<const StoreReferences> references;
   const SessionArenas& all;
   const shm::MemoryBudget& memory;
 };

@@ -18,9 +18,24 @@ private:
   shm::Region region;
 };
 
+// The same for bytes of the store. To let go of them may free a trie.
+class StoredBytesServer final : public rpc::Region::Server {
+public:
+  StoredBytesServer(StoredBytes bytes, const Workers& workers)
+      : bytes(kj::mv(bytes)), workers(workers) {}
+  ~StoredBytesServer() noexcept(false) {
+    // Wanted or not, it is destroyed on a worker; or here, if too much waits for them.
+    (void)workers.run([bytes = kj::mv(bytes)](const Stop&) { return true; });
+  }
+
+private:
+  StoredBytes bytes;
+  const Workers& workers;
+};
+
 }  // namespace
 
-ReplyWriter::ReplyWriter(Finished& finished) {
+ReplyWriter::ReplyWriter(Finished& finished, const Workers& workers) {
   KJ_SWITCH_ONEOF(finished.payload) {
     KJ_CASE_ONEOF(nothing, Finished::Nothing) {}
     KJ_CASE_ONEOF(bytes, InlineBytes) {
@@ -30,6 +45,15 @@ ReplyWriter::ReplyWriter(Finished& finished) {
       const rpc::ArenaSpan span{region.arenaId(), region.span().offset,
                                 finished.answers.payloadSize()};
       shared = Shared{kj::heap<RegionServer>(kj::mv(region)), span};
+    }
+    KJ_CASE_ONEOF(stored, StoredBytes) {
+      kj::OneOf<rpc::ArenaSpan, rpc::SpanTable> place;
+      KJ_IF_MAYBE (list, stored.list) {
+        place = list->table;
+      } else {
+        place = stored.reference.spans()[0];
+      }
+      shared = Shared{kj::heap<StoredBytesServer>(kj::mv(stored), workers), kj::mv(place)};
     }
   }
 }
@@ -76,8 +100,15 @@ void ReplyWriter::fill(rpc::ProveReply::Builder reply, const Answer& answer) {
 
 void ReplyWriter::fillBulk(rpc::Bulk::Builder bulk, const Payload& payload) {
   KJ_IF_MAYBE (common, shared) {
-    rpc::setSpan(bulk, common->region,
-                 {common->span.arena, common->span.offset + payload.offset, payload.length});
+    KJ_SWITCH_ONEOF(common->place) {
+      KJ_CASE_ONEOF(span, rpc::ArenaSpan) {
+        rpc::setSpan(bulk, common->region,
+                     {span.arena, span.offset + payload.offset, payload.length});
+      }
+      KJ_CASE_ONEOF(table, rpc::SpanTable) {
+        rpc::setTable(bulk, common->region, table, payload.length);
+      }
+    }
   } else {
     from.add(inlineBytes.slice(payload.offset, payload.offset + payload.length));
     to.addAll(rpc::initInline(bulk, payload.length));

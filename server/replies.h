@@ -4,6 +4,7 @@
 
 #include "schema/ledger.capnp.h"
 #include "server/placement.h"
+#include "server/workers.h"
 
 #include <kj/async.h>
 #include <kj/vector.h>
@@ -14,7 +15,8 @@ namespace ledger::server {
 // Thread: its session's loop. `finished` must live until written() is done.
 class ReplyWriter final {
 public:
-  explicit ReplyWriter(Finished& finished);
+  // `workers` outlive the client's regions.
+  ReplyWriter(Finished& finished, const Workers& workers);
 
   void fill(rpc::StateReply::Builder reply, const Answer& answer);
   void fill(rpc::HasStateReply::Builder reply, const Answer& answer);
@@ -31,7 +33,8 @@ private:
   kj::ArrayPtr<const kj::byte> inlineBytes;  // Of all payloads, if they go inline.
   struct Shared {
     rpc::Region::Client region;
-    rpc::ArenaSpan span;  // Of all payloads.
+    // Of all payloads, or of the only one.
+    kj::OneOf<rpc::ArenaSpan, rpc::SpanTable> place;
   };
   kj::Maybe<Shared> shared;
   kj::Vector<Bytes> from;

@@ -32,9 +32,17 @@ struct FixtureOptions {
                           .messageWords = rpc::messageWordsFor(8 << 20)};
   uint64_t memoryBytes = uint64_t(1) << 30;
   uint64_t sharedMemoryBytes = uint64_t(256) << 20;
+  std::vector<uid_t> storeReaders = {};
   uint32_t workers = 2;
   uint32_t queueLength = 100;
+  uint32_t forestCapacity = 500;
 };
+
+inline LedgerOptions ledgerOptions(const FixtureOptions& options) {
+  LedgerOptions result;
+  result.forestCapacity = options.forestCapacity;
+  return result;
+}
 
 inline kj::Array<kj::byte> keyOf(kj::StringPtr name) {
   KeyPart part{2, name.asBytes()};
@@ -80,13 +88,14 @@ public:
         sharedMemory(shm::MemoryBudget::createUnder(*memory, "--shared-memory-limit",
                                                     options.sharedMemoryBytes)),
         ledger(Ledger::open(kj::newInMemoryDirectory(kj::nullClock()), "test",
-                            kj::atomicAddRef(*memory), LedgerOptions())),
+                            kj::atomicAddRef(*memory), ledgerOptions(options))),
         retired(kj::atomicRefcounted<shm::RetiredArenas>()),
         host{.ledger = *ledger,
              .memory = *memory,
              .sharedMemory = *sharedMemory,
              .retiredArenas = *retired,
              .limits = options.limits,
+             .storeReaders = kj::heapArray<const uid_t>(options.storeReaders.data(), options.storeReaders.size()),
              .start = kj::systemPreciseMonotonicClock().now(),
              .workers = Workers(options.workers, options.queueLength),
              .checkpointCalls = Workers(1, options.queueLength)},
@@ -184,7 +193,10 @@ public:
         result = readArena(span);
       }
       KJ_CASE_ONEOF(table, rpc::SpanTable) {
-        KJ_FAIL_REQUIRE("a table was not asked for");
+        const auto entries = readArena(table.table);
+        auto spans = rpc::parseTable(dataOf(entries), place.length);
+        KJ_REQUIRE(spans.is<kj::Array<rpc::ArenaSpan>>(), "a malformed table");
+        for (auto& span : spans.get<kj::Array<rpc::ArenaSpan>>()) result += readArena(span);
       }
     }
     return result;

@@ -24,11 +24,14 @@ shm::ArenaSetOptions arenaOptions(const ServiceLimits& limits) {
 }
 
 Placement::Options placementOptions(const Host& host, const SessionTerms& terms) {
-  const bool shared = (terms.features & rpc::FEATURE_SHARED_MEMORY) != 0;
+  using SharedMemory = Placement::Options::SharedMemory;
+  const bool arenas = (terms.features & rpc::FEATURE_SHARED_MEMORY) != 0;
+  const bool store = arenas && (terms.features & rpc::FEATURE_TABLES) != 0;
   return {.inlineThreshold = host.limits.inlineThreshold,
           .messageWords = kj::min(terms.messageWords, host.limits.messageWords),
-          .sharedMemory = shared ? Placement::Options::SharedMemory::YES
-                                 : Placement::Options::SharedMemory::NO};
+          .sharedMemory = store    ? SharedMemory::STORE
+                          : arenas ? SharedMemory::ARENAS
+                                   : SharedMemory::NONE};
 }
 
 Error queueFull(uint32_t length) {
@@ -44,13 +47,16 @@ Session::Session(const Host& host, const SessionTerms& terms, InFlight& calls,
       terms(terms),
       arenas(shm::ArenaSet::create(host.sharedMemory, kj::atomicAddRef(host.retiredArenas),
                                    arenaOptions(host.limits))),
+      references(kj::atomicRefcounted<StoreReferences>(
+          kj::atomicAddRef(*arenas), StoreReferences::Limits{host.limits.regions,
+                                                             host.limits.referencedStates})),
       peerArenas(kj::atomicRefcounted<PeerArenas>()),
       load(kj::mv(connectionLoad)),
       calls(calls),
       requestMemory(shm::MemoryBudget::createUnder(host.memory, "the session's requests",
                                                    REQUESTS_IN_MEMORY * host.limits.requestBytes)),
-      placement(placementOptions(host, terms), kj::atomicAddRef(*arenas), host.sessionArenas,
-                host.memory),
+      placement(placementOptions(host, terms), kj::atomicAddRef(*arenas),
+                kj::atomicAddRef(*references), host.sessionArenas, host.memory),
       held(*this) {
   ++host.sessions;
   ++load->sessions;

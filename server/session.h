@@ -57,6 +57,7 @@ public:
   const Host& host;
   const SessionTerms terms;
   const kj::Own<const shm::ArenaSet> arenas;
+  const kj::Own<const StoreReferences> references;
   const kj::Own<const PeerArenas> peerArenas;
 
   kj::Own<ConnectionLoad> load;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shm/mapped-arena.h"
 
+#include "shm/huge-pages.h"
 #include "shm/memfd.h"
 
 #include <kj/debug.h>
@@ -24,9 +25,10 @@ kj::OneOf<kj::Own<const MappedArena>, PeerFault> MappedArena::map(kj::AutoCloseF
                      kj::str("an arena said to have ", size, " bytes has ", has)};
   }
 
-  void* start = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
-  if (start == MAP_FAILED) {
+  auto* start = reserveAddresses(size);
+  if (start == nullptr || mmap(start, size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
     const int error = errno;
+    if (start != nullptr) munmap(start, size);
     if (error == ENOMEM) {
       return PeerFault{PeerFault::Cause::NOT_MAPPABLE,
                        kj::str("no address space for an arena of ", size, " bytes")};
@@ -34,7 +36,7 @@ kj::OneOf<kj::Own<const MappedArena>, PeerFault> MappedArena::map(kj::AutoCloseF
     KJ_FAIL_SYSCALL("mmap", error, size);
   }
   kj::Own<const MappedArena> arena = kj::atomicRefcounted<MappedArena>(
-      kj::arrayPtr(reinterpret_cast<const kj::byte*>(start), size));
+      kj::arrayPtr<const kj::byte>(start, size));
   return kj::mv(arena);
 }
 

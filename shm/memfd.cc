@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shm/memfd.h"
 
+#include "shm/huge-pages.h"
+
 #include <kj/debug.h>
 
 #include <atomic>
 #include <cerrno>
 #include <csignal>
-#include <fstream>
 #include <limits>
 
 #include <fcntl.h>
@@ -48,34 +49,6 @@ void checkFileSizeLimit(uint64_t size) {
   KJ_REQUIRE(limit.rlim_cur == RLIM_INFINITY || size <= limit.rlim_cur,
              "a memfd of this size is over the process's file size limit (RLIMIT_FSIZE, ulimit -f)",
              size, limit.rlim_cur);
-}
-
-uint64_t hugePageSize() {
-  static const uint64_t SIZE = []() -> uint64_t {
-    uint64_t bytes = 0;
-    std::ifstream("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size") >> bytes;
-    return bytes;
-  }();
-  return SIZE;  // 0: there are none.
-}
-
-// An address for a mapping of `size` bytes; those large enough begin where a huge page may. What
-// lies there is inaccessible, and to be mapped over.
-kj::byte* reserveAddresses(kj::StringPtr name, uint64_t size) {
-  const uint64_t alignment = hugePageSize() > 0 && size >= hugePageSize() ? hugePageSize() : 0;
-  void* start = mmap(nullptr, size + alignment, PROT_NONE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (start == MAP_FAILED) KJ_FAIL_SYSCALL("mmap", errno, name, size);
-  auto* begin = reinterpret_cast<kj::byte*>(start);
-  if (alignment == 0) return begin;
-  const uint64_t before = -reinterpret_cast<uintptr_t>(begin) % alignment;
-  if (before > 0) {
-    KJ_SYSCALL(munmap(begin, before));
-  }
-  if (before < alignment) {
-    KJ_SYSCALL(munmap(begin + before + size, alignment - before));
-  }
-  return begin + before;
 }
 
 // Commits and maps `pages`, which are whole huge pages, as such, whatever shmem_enabled says: it
@@ -126,7 +99,8 @@ kj::Own<Memfd> Memfd::create(kj::StringPtr name, uint64_t size) {
   // Readable by the owner, who reopens it for peers; to all others the descriptor is the only way.
   KJ_SYSCALL(fchmod(fd, S_IRUSR), name);
 
-  auto* start = reserveAddresses(name, size);
+  auto* start = reserveAddresses(size);
+  if (start == nullptr) KJ_FAIL_SYSCALL("mmap", errno, name, size);
   if (mmap(start, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0) ==
       MAP_FAILED) {
     const int error = errno;

@@ -14,7 +14,12 @@ namespace ledger {
 class ValueSegment final : public shm::PeerReadable {
 public:
   // Makes a memfd of `size` bytes, a multiple of the page size, with no page committed.
-  explicit ValueSegment(uint64_t size) : memory(shm::Memfd::create("ledgerd-values", size)) {}
+  explicit ValueSegment(uint64_t size)
+      : number(nextNumber.fetch_add(1, std::memory_order_relaxed)),
+        memory(shm::Memfd::create("ledgerd-values", size)) {}
+
+  // Unlike that of any other segment that the process ever had.
+  uint64_t serial() const { return number; }
 
   kj::ArrayPtr<kj::byte> bytes() const { return memory->bytes(); }
   uint64_t committed() const { return reservation.size(); }  // Bytes from the start.
@@ -35,6 +40,9 @@ public:
   }
 
 private:
+  static inline std::atomic<uint64_t> nextNumber{1};
+
+  const uint64_t number;
   shm::Reservation reservation;  // Before `memory`: given back after it.
   kj::Own<shm::Memfd> memory;
   mutable std::atomic<bool> opened{false};  // Ever.

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What one session's client reads in the store itself: values where they lie, and the segments that
+// they lie in, which it opens as it does arenas.
+//
+// A reference keeps one trie, and so all its values, for as long as the client holds the region that
+// it rides in. How many states, and how many references, is bounded: beyond that replies are copies.
+
+#include "ledger/ledger.h"
+#include "schema/bulk.h"
+#include "shm/arena-set.h"
+
+#include <kj/mutex.h>
+#include <kj/refcount.h>
+
+#include <map>
+
+namespace ledger::server {
+
+// Thread: every method is const and may be called from any thread.
+class StoreReferences final : public kj::AtomicRefcounted {
+public:
+  struct Limits {
+    uint32_t references;  // Held at the same time.
+    uint32_t states;      // Kept by them.
+  };
+
+  // `ids` gives the segments theirs.
+  StoreReferences(kj::Own<const shm::ArenaSet> ids, const Limits& limits)
+      : ids(kj::mv(ids)), limits(limits) {}
+
+  // Move-only; may be dropped on any thread. The last one of an evicted state frees its trie, which
+  // takes time: not on an event loop.
+  class Reference final {
+  public:
+    Reference(Reference&&) = default;
+    Reference& operator=(Reference&&) = delete;
+    ~Reference() noexcept(false);
+
+    // Where the values lie, in their order.
+    kj::ArrayPtr<const rpc::ArenaSpan> spans() const { return where; }
+
+  private:
+    friend class StoreReferences;
+    Reference(kj::Own<const StoreReferences> owner, kj::Own<const Trie> trie)
+        : owner(kj::mv(owner)), trie(kj::mv(trie)) {}
+
+    kj::Own<const StoreReferences> owner;  // Null once moved from.
+    kj::Own<const Trie> trie;
+    kj::Array<rpc::ArenaSpan> where;
+    kj::Array<uint32_t> segments;  // Ids, each once.
+  };
+
+  // Values of `trie`, none of them empty. Null: the client holds as much as it may.
+  kj::Maybe<Reference> refer(kj::Own<const Trie> trie, kj::ArrayPtr<const Value> values) const;
+
+  // A segment with a value that the client holds a reference to. Null: it holds none.
+  kj::Maybe<kj::Own<const shm::PeerReadable>> find(uint32_t id) const;
+
+private:
+  struct Segment {
+    uint64_t serial;
+    kj::Own<const ValueSegment> memory;  // While there are uses.
+    uint32_t uses = 0;                   // By references.
+  };
+  struct State {
+    std::map<uint32_t, Segment> segments;      // By id.
+    std::map<uint64_t, uint32_t> idsBySerial;  // Of the same.
+    std::map<const Trie*, uint32_t> tries;     // References to each.
+    uint32_t references = 0;
+  };
+
+  uint32_t use(State& state, const ValueSegment& segment) const;
+  void giveBack(const Reference& reference) const;
+
+  const kj::Own<const shm::ArenaSet> ids;
+  const Limits limits;
+  kj::MutexGuarded<State> state;
+};
+
+}  // namespace ledger::server

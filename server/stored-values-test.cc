@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+// Large values that a client reads in the store, where they lie.
+
+#include "server/service-fixture.h"
+
+#include <gtest/gtest.h>
+
+#include <unistd.h>
+
+namespace ledger::server {
+namespace {
+
+using Strings = std::vector<std::string>;
+
+constexpr uint64_t SHARED = rpc::FEATURE_SHARED_MEMORY;
+constexpr uint64_t STORE = SHARED | rpc::FEATURE_TABLES;
+constexpr size_t LARGE = 1 << 20;
+
+FixtureOptions ours() {
+  FixtureOptions options;
+  options.storeReaders = {geteuid()};
+  return options;
+}
+
+std::string large(char fill) {
+  return std::string(LARGE, fill);
+}
+
+// Copies that the server made for this client.
+uint64_t arenaBytes(Peer& peer) {
+  kj::Maybe<capnp::Response<rpc::InfoReply>> holder;
+  return peer.info(holder).getArenas().getCommittedBytes();
+}
+
+TEST(StoredValues, OneIsReadWithoutACopy) {
+  Service service(ours());
+  Peer peer(service, STORE);
+  const auto state = peer.mustSet(peer.initialState(), {"a", "b"}, {"short", large('b')});
+  auto reply = peer.getSingleValue(state, keyOf("b"));
+  ASSERT_TRUE(reply.getValue().isSpan());
+  EXPECT_EQ(peer.bytesOf(reply.getValue()), large('b'));
+  EXPECT_EQ(arenaBytes(peer), 0u);
+}
+
+TEST(StoredValues, ManyAreATable) {
+  Service service(ours());
+  Peer peer(service, STORE);
+  const Strings values = {large('a'), "short", large('c'), std::string(3 * LARGE, 'd')};
+  const auto state = peer.mustSet(peer.initialState(), {"a", "b", "c", "d"}, values);
+  auto reply = peer.get(state, packedKeys({"d", "absent", "a", "b", "a", "c"}));
+  ASSERT_TRUE(reply.getValues().isTable());
+  EXPECT_EQ(unpacked(Bytes(Peer::dataOf(peer.bytesOf(reply.getValues())))),
+            (Strings{values[3], "", values[0], values[1], values[0], values[2]}));
+}
+
+TEST(StoredValues, ShortOnesAreCopied) {
+  Service service(ours());
+  Peer peer(service, STORE);
+  Strings names, values;
+  for (int i = 0; i < 1000; ++i) {
+    names.push_back(std::to_string(i));
+    values.push_back(std::string(100, char('a' + i % 26)));
+  }
+  const auto state = peer.mustSet(peer.initialState(), names, values);
+  auto reply = peer.get(state, packedKeys(names));
+  EXPECT_TRUE(reply.getValues().isSpan());
+  EXPECT_EQ(unpacked(Bytes(Peer::dataOf(peer.bytesOf(reply.getValues())))), values);
+  EXPECT_GT(arenaBytes(peer), 0u);
+}
+
+// Another user's client, or one that did not ask for it.
+TEST(StoredValues, OthersGetCopies) {
+  auto options = ours();
+  options.storeReaders = {geteuid() + 1};
+  Service foreign(options);
+  {
+    Peer peer(foreign, STORE);
+    const auto state = peer.mustSet(peer.initialState(), {"a"}, {large('a')});
+    auto reply = peer.getSingleValue(state, keyOf("a"));
+    EXPECT_EQ(peer.bytesOf(reply.getValue()), large('a'));
+    EXPECT_GE(arenaBytes(peer), LARGE);
+    kj::Maybe<capnp::Response<rpc::InfoReply>> holder;
+    EXPECT_EQ(peer.info(holder).getFeatures(), SHARED);
+  }
+}
+
+TEST(StoredValues, WhoDoesNotAskForThemGetsCopies) {
+  Service service(ours());
+  Peer peer(service, SHARED);
+  const auto state = peer.mustSet(peer.initialState(), {"a"}, {large('a')});
+  auto reply = peer.getSingleValue(state, keyOf("a"));
+  EXPECT_EQ(peer.bytesOf(reply.getValue()), large('a'));
+  EXPECT_GE(arenaBytes(peer), LARGE);
+}
+
+// The state leaves the forest, and its space would be used again.
+TEST(StoredValues, AHeldRegionKeepsThem) {
+  auto options = ours();
+  options.forestCapacity = 2;
+  Service service(options);
+  Peer peer(service, STORE);
+  auto state = peer.mustSet(peer.initialState(), {"a"}, {large('a')});
+  auto held = kj::heap(peer.getSingleValue(state, keyOf("a")));
+  ASSERT_TRUE((*held).getValue().isSpan());
+  const auto arena = (*held).getValue().getSpan().getArena();
+  for (char fill = 'b'; fill < 'l'; ++fill) {
+    state = peer.mustSet(state, {"a"}, {large(fill)});
+    EXPECT_EQ(peer.bytesOf((*held).getValue()), large('a'));
+  }
+  const auto before = service.ledger->stats().values;
+  held = nullptr;
+  // Dropped with the next message, and freed by a worker.
+  for (int i = 0; service.ledger->stats().values == before; ++i) {
+    ASSERT_LT(i, 1000) << "the region was dropped, the value is still there";
+    peer.initialState();
+    service.io.provider->getTimer().afterDelay(10 * kj::MILLISECONDS).wait(service.io.waitScope);
+  }
+  auto request = peer.session.openArenaRequest();
+  request.setId(arena);
+  EXPECT_EQ(peer.send(request).getError().getReason(), rpc::Reason::BAD_ARENA);
+}
+
+// A client that keeps old states is not given more of them.
+TEST(StoredValues, TheStatesThatAClientKeepsAreBounded) {
+  auto options = ours();
+  options.limits.referencedStates = 3;
+  Service service(options);
+  Peer peer(service, STORE);
+  kj::Vector<capnp::Response<rpc::ValueReply>> held;
+  auto state = peer.initialState();
+  for (char fill = 'a'; fill < 'f'; ++fill) {
+    state = peer.mustSet(state, {"a"}, {large(fill)});
+    for (int twice = 0; twice < 2; ++twice) {
+      held.add(peer.getSingleValue(state, keyOf("a")));
+      EXPECT_EQ(peer.bytesOf(held.back().getValue()), large(fill));
+    }
+    EXPECT_EQ(arenaBytes(peer) > 0, fill >= 'd') << fill;
+  }
+}
+
+TEST(StoredValues, AreCopiedWhereNoReferenceIsLeft) {
+  auto options = ours();
+  options.limits.regions = 2;
+  Service service(options);
+  Peer peer(service, STORE);
+  const auto state = peer.mustSet(peer.initialState(), {"a"}, {large('a')});
+  auto first = peer.getSingleValue(state, keyOf("a"));
+  auto second = peer.getSingleValue(state, keyOf("a"));
+  EXPECT_EQ(arenaBytes(peer), 0u);
+  auto third = peer.getSingleValue(state, keyOf("a"));
+  EXPECT_EQ(peer.bytesOf(third.getValue()), large('a'));
+  EXPECT_GE(arenaBytes(peer), LARGE);
+}
+
+// One segment, one id: the client maps it once.
+TEST(StoredValues, ASegmentKeepsItsId) {
+  Service service(ours());
+  Peer peer(service, STORE);
+  const auto state = peer.mustSet(peer.initialState(), {"a", "b"}, {large('a'), large('b')});
+  kj::Maybe<uint32_t> id;
+  for (auto name : {"a", "b", "a"}) {
+    auto reply = peer.getSingleValue(state, keyOf(name));
+    const uint32_t arena = reply.getValue().getSpan().getArena();
+    EXPECT_EQ(arena, id.orDefault(arena));
+    id = arena;
+  }
+}
+
+TEST(StoredValues, InABatchWithOneOfThemTheyAreNotCopied) {
+  Service service(ours());
+  Peer peer(service, STORE);
+  const auto state = peer.mustSet(peer.initialState(), {"a"}, {large('a')});
+  auto request = peer.session.batchRequest();
+  auto operations = request.initOperations(2);
+  operations[0].initHasState().setState(Peer::dataOf(state));
+  auto single = operations[1].initGetSingleValue();
+  single.setState(Peer::dataOf(state));
+  auto key = keyOf("a");
+  single.setKey(key);
+  auto reply = peer.send(request);
+  EXPECT_TRUE(reply.getResults()[0].getHasState().getFound());
+  EXPECT_EQ(peer.bytesOf(reply.getResults()[1].getGetSingleValue().getValue()), large('a'));
+  EXPECT_EQ(arenaBytes(peer), 0u);
+}
+
+}  // namespace
+}  // namespace ledger::server
