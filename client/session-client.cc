@@ -2,6 +2,7 @@
 #include "client/session-client.h"
 
 #include "client/batch.h"
+#include "client/joined-reads.h"
 
 #include <kj/debug.h>
 
@@ -160,11 +161,31 @@ kj::Maybe<Error> SessionClient::refuseBatch(kj::ArrayPtr<const Operation> operat
   return nullptr;
 }
 
-kj::Promise<Result<kj::Array<OperationResult>>> SessionClient::batch(
+kj::Promise<SessionClient::BatchResult> SessionClient::batch(
     kj::ArrayPtr<const Operation> operations) {
-  using Results = kj::Array<OperationResult>;
-  KJ_IF_MAYBE (error, refuseBatch(operations)) return Result<Results>(kj::mv(*error));
-  return exchange<Results>(
+  KJ_IF_MAYBE (error, refuseBatch(operations)) return BatchResult(kj::mv(*error));
+  auto reads = kj::heap<JoinedReads>(operations);
+  auto sent = reads->joined();
+  return sendBatch(sent).then(
+      [this, reads = kj::mv(reads)](BatchResult results) mutable -> kj::Promise<BatchResult> {
+        if (results.is<Error>()) return kj::mv(results);
+        reads->answer(kj::mv(results.get<kj::Array<OperationResult>>()));
+        auto refused = reads->refused();
+        if (refused.size() == 0) return BatchResult(reads->results());
+        return sendBatch(refused).then(
+            [reads = kj::mv(reads)](BatchResult answers) mutable -> BatchResult {
+              // If that was refused as a whole, what the Get was refused for stands.
+              KJ_IF_MAYBE (each, answers.tryGet<kj::Array<OperationResult>>()) {
+                reads->answerRefused(kj::mv(*each));
+              }
+              return reads->results();
+            });
+      });
+}
+
+kj::Promise<SessionClient::BatchResult> SessionClient::sendBatch(
+    kj::ArrayPtr<const Operation> operations) {
+  return exchange<kj::Array<OperationResult>>(
       sizeOf(operations),
       [this, operations](PayloadWriter& payloads) {
         auto request = connection->session().batchRequest();

@@ -37,7 +37,10 @@ public:
       kj::ArrayPtr<const Operation> operations) override;
 
 private:
+  using BatchResult = Result<kj::Array<OperationResult>>;
+
   kj::Maybe<Error> refuseBatch(kj::ArrayPtr<const Operation> operations) const;
+  kj::Promise<BatchResult> sendBatch(kj::ArrayPtr<const Operation> operations);
 
   // Room for payloads, then `make`: a request, filled with the payloads' help. Null: inline.
   template <typename T, typename Make, typename Read>

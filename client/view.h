@@ -39,6 +39,8 @@ class View final {
 public:
   // In place if it is one piece, else copied together.
   explicit View(Received received);
+  View(kj::ArrayPtr<const kj::byte> bytes, kj::Own<const Lease> lease, Place place)
+      : where(bytes), lease(kj::mv(lease)), lies(place) {}
   View(View&&) = default;
   View& operator=(View&&) = default;
 
@@ -64,6 +66,8 @@ public:
   size_t size() const { return items.size(); }
   // An unallocated register's value is empty. Valid while this lives.
   kj::ArrayPtr<const kj::byte> operator[](size_t index) const { return items[index]; }
+  // One of them, which keeps the memory of all.
+  View view(size_t index) const { return View(items[index], kj::atomicAddRef(*lease), lies); }
   kj::Array<kj::Array<kj::byte>> copy() const;
   Place place() const { return lies; }
 

@@ -2,8 +2,8 @@
 #pragma once
 // Cap'n Proto messages over a Unix socket: many of them by one system call, either way.
 //
-// The bytes are those of Cap'n Proto's own stream (capnproto.org/encoding.html, "Serialization Over a
-// Stream"), so the peer may use that. This one differs in three things:
+// The bytes are those of Cap'n Proto's own stream (capnproto.org/encoding.html, "Serialization Over
+// a Stream"), so the peer may use that. This one differs in three things:
 //   * A message's frame is checked before memory is allocated for it. (Cap'n Proto 0.9's stream
 //     writes beyond an array where the frame's first word is 0xFFFFFFFF.)
 //   * What has arrived is read at once, up to READ_BYTES, and handed out message by message.

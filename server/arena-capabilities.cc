@@ -13,7 +13,8 @@ Error badArena(kj::String message) {
   return {Code::INVALID_ARGUMENT, Reason::BAD_ARENA, kj::mv(message)};
 }
 
-// An arena, or a segment of the store, that a client has opened. Keeps it from being taken for unused.
+// An arena, or a segment of the store, that a client has opened. Keeps it from being taken for
+// unused.
 class ArenaServer final : public rpc::Arena::Server {
 public:
   ArenaServer(kj::Own<Session> session, kj::Own<const shm::PeerReadable> arena)

@@ -7,8 +7,8 @@
 
 namespace ledger::server {
 
-// The bootstrap capability of one connection. `host` and `calls` outlive it. `client`: who is at the
-// other end, if the kernel knows.
+// The bootstrap capability of one connection. `host` and `calls` outlive it. `client`: who is at
+// the other end, if the kernel knows.
 rpc::Ledgerd::Client newLedgerd(const Host& host, InFlight& calls, kj::Own<ConnectionLoad> load,
                                 kj::Maybe<uid_t> client);
 

@@ -14,8 +14,8 @@ namespace {
 // What a loop may copy in one go: some 30 us.
 constexpr uint64_t LOOP_BYTES = 256 << 10;
 
-// Values that are this long on average are cheaper to map than to copy: an entry of the table, and a
-// page or two that the client has to fault in, against two copies' worth of memory traffic.
+// Values that are this long on average are cheaper to map than to copy: an entry of the table, and
+// a page or two that the client has to fault in, against two copies' worth of memory traffic.
 constexpr uint64_t STORED_VALUE_BYTES = 16 << 10;
 
 Finished placeIn(shm::Region region, Answers answers) {
@@ -86,8 +86,8 @@ kj::Maybe<Finished> Placement::refer(Answers& answers, Lend&& lendTable) const {
         rpc::writeTable(spans, region->bytes().slice(header, header + table));
         const rpc::SpanTable placed{{region->arenaId(), start + header, table},
                                     uint32_t(spans.size())};
-        return Finished{kj::mv(answers),
-                        StoredBytes{kj::mv(*reference), StoredBytes::List{kj::mv(*region), placed}}};
+        StoredBytes bytes{kj::mv(*reference), StoredBytes::List{kj::mv(*region), placed}};
+        return Finished{kj::mv(answers), kj::mv(bytes)};
       }
     }
   }

@@ -3,8 +3,9 @@
 // What one session's client reads in the store itself: values where they lie, and the segments that
 // they lie in, which it opens as it does arenas.
 //
-// A reference keeps one trie, and so all its values, for as long as the client holds the region that
-// it rides in. How many states, and how many references, is bounded: beyond that replies are copies.
+// A reference keeps one trie, and so all its values, for as long as the client holds the region
+// that it rides in. How many states, and how many references, is bounded: beyond that replies are
+// copies.
 
 #include "ledger/ledger.h"
 #include "schema/bulk.h"

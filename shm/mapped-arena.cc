@@ -26,7 +26,8 @@ kj::OneOf<kj::Own<const MappedArena>, PeerFault> MappedArena::map(kj::AutoCloseF
   }
 
   auto* start = reserveAddresses(size);
-  if (start == nullptr || mmap(start, size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
+  if (start == nullptr ||
+      mmap(start, size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
     const int error = errno;
     if (start != nullptr) munmap(start, size);
     if (error == ENOMEM) {

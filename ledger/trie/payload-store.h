@@ -79,8 +79,8 @@ public:
   PayloadHeader& writeHeader(PayloadRef ref) const {
     return *reinterpret_cast<PayloadHeader*>(at(ref));
   }
-  // Where bytes of live records lie: for peers, who see segments and not addresses. None of `values`
-  // is empty. The records stay the caller's to keep alive.
+  // Where bytes of live records lie: for peers, who see segments and not addresses. None of
+  // `values` is empty. The records stay the caller's to keep alive.
   LocatedValues locate(kj::ArrayPtr<const Value> values) const;
 
   // Gives back the memory of closed segments that peers have let go of. From time to time.
