@@ -255,7 +255,7 @@ enum Reason @0xb33d5897b6e5ba8a {
   # The session's regions, calls in flight or registered arenas, or the server's queue, are used up.
 
   readOnlySession @10;
-  # The session may not change the ledger.
+  # The client may not change the ledger.
 
   shuttingDown @11;
   # Nothing of the request was done.

@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 namespace ledger::server {
 namespace {
 
@@ -510,6 +512,52 @@ TEST(SlowReaders, AreNotReadFrom) {
   EXPECT_GT(waiting, ConnectionLoad::UNSENT_REPLIES) << "the service reads on";
   peer.stream->resume();
   for (auto& promise : replies) EXPECT_EQ(promise.wait(waitScope).getState().size(), 32u);
+}
+
+// --- Who may do what ---
+
+TEST(CapnpService, AReaderReadsAndDoesNotWrite) {
+  FixtureOptions options;
+  options.writers = {geteuid() + 1};
+  Service service(options);
+  Peer peer(service);
+  const auto empty = peer.initialState();
+  EXPECT_TRUE(peer.hasState(empty).getFound());
+  EXPECT_TRUE(peer.get(empty, packedKeys({"a"})).isValues());
+
+  auto refused = peer.set(empty, packedKeys({"a"}), packed({"1"}));
+  EXPECT_EQ(refused.getError().getCode(), rpc::Code::PERMISSION_DENIED);
+  EXPECT_EQ(refused.getError().getReason(), rpc::Reason::READ_ONLY_SESSION);
+  EXPECT_EQ(service.ledger->stateCount(), 1u);
+
+  auto batch = peer.session.batchRequest();
+  auto operations = batch.initOperations(2);
+  auto set = operations[0].initSet();
+  set.setState(Peer::dataOf(empty));
+  rpc::setInline(set.initKeys(), packedKeys({"a"}));
+  rpc::setInline(set.initValues(), packed({"1"}));
+  operations[1].initHasState().setState(Peer::dataOf(empty));
+  auto answers = peer.send(batch);
+  EXPECT_EQ(answers.getResults()[0].getSet().getError().getReason(),
+            rpc::Reason::READ_ONLY_SESSION);
+  EXPECT_TRUE(answers.getResults()[1].getHasState().getFound());
+  EXPECT_EQ(service.ledger->stateCount(), 1u);
+
+  auto checkpoint = peer.session.checkpointRequest();
+  EXPECT_EQ(peer.send(checkpoint).getError().getReason(), rpc::Reason::READ_ONLY_SESSION);
+}
+
+TEST(CapnpService, AStrangerIsToldThatItIsOne) {
+  FixtureOptions options;
+  options.readers = {geteuid() + 1};
+  Service service(options);
+  KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() { Peer peer(service); })) {
+    const std::string text = exception->getDescription().cStr();
+    EXPECT_NE(text.find("may not use this ledger"), std::string::npos) << text;
+    EXPECT_NE(text.find(std::to_string(geteuid())), std::string::npos) << text;
+  } else {
+    ADD_FAILURE() << "was welcome";
+  }
 }
 
 }  // namespace

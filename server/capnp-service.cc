@@ -265,6 +265,10 @@ kj::Promise<void> SessionServer::checkpoint(CheckpointContext context) {
     fill(context.initResults().initError(), *error);
     return kj::READY_NOW;
   }
+  if (session->terms.access != Access::WRITE) {
+    fill(context.initResults().initError(), readOnly());
+    return kj::READY_NOW;
+  }
   context.allowCancellation();
   auto running = session->host.checkpointCalls.run(
       [&ledger = ledger()](const Stop& stop) { return ledger.checkpoint(stop); });
@@ -380,12 +384,14 @@ kj::Promise<void> SessionServer::registerArena(RegisterArenaContext context) {
 class LedgerdServer final : public rpc::Ledgerd::Server {
 public:
   LedgerdServer(const Host& host, InFlight& calls, kj::Own<ConnectionLoad> load,
-                kj::Maybe<uid_t> client)
+                kj::Maybe<PeerIdentity> client)
       : host(host),
         calls(calls),
         load(kj::mv(load)),
+        client(kj::mv(client)),
+        access(host.access.accessOf(this->client)),
         features(rpc::FEATURE_SHARED_MEMORY |
-                 (host.mayMapStore(client) ? uint64_t(rpc::FEATURE_TABLES) : 0)) {}
+                 (host.access.mayMapStore(this->client) ? uint64_t(rpc::FEATURE_TABLES) : 0)) {}
 
   kj::Promise<void> connect(ConnectContext context) override {
     auto hello = context.getParams().getHello();
@@ -414,6 +420,7 @@ private:
     if (host.shuttingDown.load(std::memory_order_relaxed)) {
       return makeError(Code::UNAVAILABLE, Reason::SHUTTING_DOWN, "the server is shutting down");
     }
+    if (access == Access::NONE) return notAllowed("use this ledger");
     const uint16_t version = kj::min(hello.getMaxVersion(), NEWEST_VERSION);
     if (version < kj::max(hello.getMinVersion(), OLDEST_VERSION)) {
       return makeError(Code::FAILED_PRECONDITION, Reason::VERSION_MISMATCH,
@@ -431,7 +438,16 @@ private:
     }
     const uint64_t words = hello.getMessageWords();
     return SessionTerms{version, hello.getFeatures() & features,
-                        words == 0 ? rpc::DEFAULT_MESSAGE_WORDS : words};
+                        words == 0 ? rpc::DEFAULT_MESSAGE_WORDS : words, access};
+  }
+
+  Error notAllowed(kj::StringPtr what) const {
+    KJ_IF_MAYBE (who, client) {
+      return makeError(Code::PERMISSION_DENIED, Reason::UNSPECIFIED, "user ", who->user,
+                       " may not ", what, ": it is in none of the server's lists of users and groups");
+    }
+    return makeError(Code::PERMISSION_DENIED, Reason::UNSPECIFIED, "a client may not ", what,
+                     " whose user is not known");
   }
 
   static void logSession(kj::StringPtr name, const SessionTerms& terms) {
@@ -443,14 +459,16 @@ private:
   const Host& host;
   InFlight& calls;
   kj::Own<ConnectionLoad> load;
+  const kj::Maybe<PeerIdentity> client;
+  const Access access;
   const uint64_t features;  // That this client may choose from.
 };
 
 }  // namespace
 
 rpc::Ledgerd::Client newLedgerd(const Host& host, InFlight& calls, kj::Own<ConnectionLoad> load,
-                                kj::Maybe<uid_t> client) {
-  return kj::heap<LedgerdServer>(host, calls, kj::mv(load), client);
+                                kj::Maybe<PeerIdentity> client) {
+  return kj::heap<LedgerdServer>(host, calls, kj::mv(load), kj::mv(client));
 }
 
 }  // namespace ledger::server

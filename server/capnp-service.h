@@ -8,8 +8,8 @@
 namespace ledger::server {
 
 // The bootstrap capability of one connection. `host` and `calls` outlive it. `client`: who is at
-// the other end, if the kernel knows.
+// the other end, if the kernel says.
 rpc::Ledgerd::Client newLedgerd(const Host& host, InFlight& calls, kj::Own<ConnectionLoad> load,
-                                kj::Maybe<uid_t> client);
+                                kj::Maybe<PeerIdentity> client);
 
 }  // namespace ledger::server

@@ -10,8 +10,6 @@
 #include <kj/debug.h>
 #include <spdlog/spdlog.h>
 
-#include <sys/socket.h>
-
 namespace ledger::server {
 namespace {
 
@@ -77,19 +75,6 @@ private:
   rpc::BufferedMessageStream inner;
 };
 
-// Who is at the other end of a Unix socket: of its process as it was when it connected.
-kj::Maybe<uid_t> userOf(kj::AsyncIoStream& stream) {
-  struct ucred credentials;
-  kj::uint length = sizeof(credentials);
-  KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() {
-                 stream.getsockopt(SOL_SOCKET, SO_PEERCRED, &credentials, &length);
-               })) {
-    spdlog::debug("who a client is, is not known: {}", exception->getDescription().cStr());
-    return nullptr;
-  }
-  return credentials.uid;
-}
-
 }  // namespace
 
 // Members are in the order in which they use each other: destroyed from the last to the first.
@@ -104,7 +89,7 @@ public:
                 rpc::readerOptionsFor(owner.host.limits.messageWords)),
         system(
             capnp::makeRpcServer(network, newLedgerd(owner.host, owner.calls, kj::addRef(*load),
-                                                     userOf(*stream)))) {
+                                                     PeerIdentity::of(*stream)))) {
     load->begin(network);
     system.setFlowLimit(kj::min(owner.host.limits.messageWords, UNANSWERED_WORDS));
     ++owner.open;

@@ -4,6 +4,7 @@
 // them all.
 
 #include "ledger/ledger.h"
+#include "server/access.h"
 #include "server/session-arenas.h"
 #include "server/workers.h"
 #include "shm/memory-budget.h"
@@ -11,10 +12,7 @@
 
 #include <kj/time.h>
 
-#include <algorithm>
 #include <atomic>
-
-#include <sys/types.h>
 
 namespace ledger::server {
 
@@ -44,15 +42,8 @@ struct Host {
   const shm::MemoryBudget& sharedMemory;  // --shared-memory-limit, under `memory`.
   const shm::RetiredArenas& retiredArenas;
   const ServiceLimits limits;
-  const kj::Array<const uid_t> storeReaders;  // Users that may map the store.
+  const AccessRules& access;
   const kj::TimePoint start;
-
-  bool mayMapStore(kj::Maybe<uid_t> user) const {
-    KJ_IF_MAYBE (uid, user) {
-      return std::find(storeReaders.begin(), storeReaders.end(), *uid) != storeReaders.end();
-    }
-    return false;
-  }
 
   const SessionArenas sessionArenas{};
 

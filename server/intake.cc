@@ -32,6 +32,11 @@ Result<kj::Maybe<SetId>> parseSetId(capnp::Data::Reader bytes) {
 
 }  // namespace
 
+Error readOnly() {
+  return makeError(Code::PERMISSION_DENIED, Reason::READ_ONLY_SESSION,
+                   "this client may read the ledger, and not change it");
+}
+
 void Intake::initialState() {
   operations.add(Operation{Operation::Kind::INITIAL_STATE, {}, {}, {}, nullptr});
   addCost(1);
@@ -54,6 +59,10 @@ void Intake::get(rpc::GetRequest::Reader request) {
 }
 
 void Intake::set(rpc::SetRequest::Reader request) {
+  if (access != Access::WRITE) {
+    operations.add(readOnly());
+    return addCost(1);
+  }
   auto keys = take(request.getKeys());
   add(Operation::Kind::SET, request.getState(), kj::mv(keys), take(request.getValues()),
       request.getId());

@@ -16,12 +16,16 @@
 
 namespace ledger::server {
 
+// What a session is told that may not write.
+Error readOnly();
+
 // Thread: its session's loop.
 class Intake final {
 public:
-  // `memory`: for the bodies.
-  Intake(const Host& host, const PeerArenas& arenas, const shm::MemoryBudget& memory)
-      : arenas(arenas), memory(memory), left(host.limits.requestBytes) {}
+  // `memory`: for the bodies. `access`: READ or WRITE.
+  Intake(const Host& host, const PeerArenas& arenas, const shm::MemoryBudget& memory,
+         Access access)
+      : arenas(arenas), memory(memory), access(access), left(host.limits.requestBytes) {}
 
   void initialState();
   void hasState(rpc::StateRequest::Reader request);
@@ -60,6 +64,7 @@ private:
 
   const PeerArenas& arenas;
   const shm::MemoryBudget& memory;
+  const Access access;
   kj::Vector<Result<Operation>> operations;
   kj::Vector<rpc::Region::Client> regions;
   uint64_t left;  // Of the request's limit, in bytes.

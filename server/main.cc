@@ -126,7 +126,7 @@ int waitForEnd(TerminationSignals& signals, kj::AsyncIoContext& io, kj::Promise<
   return status;
 }
 
-int serve(const Options& options, TerminationSignals& signals) {
+int serve(Options options, TerminationSignals& signals) {
   spdlog::info("starting ledger service (ledgerd {})", VERSION.cStr());
   ListenSocket::refuseIfTaken(options.socketPath);
   const uint64_t descriptors = shm::raiseDescriptorLimit();
@@ -151,12 +151,14 @@ int serve(const Options& options, TerminationSignals& signals) {
 
   // Each uses those before it, and goes before them.
   auto retiredArenas = kj::atomicRefcounted<shm::RetiredArenas>();
+  const AccessRules access(geteuid(), kj::mv(options.writers), kj::mv(options.readers),
+                           kj::mv(options.mapStoreUids));
   const Host host{.ledger = *ledger,
                   .memory = *memory,
                   .sharedMemory = *sharedMemory,
                   .retiredArenas = *retiredArenas,
                   .limits = limitsOf(options, shares),
-                  .storeReaders = kj::heapArray<const uid_t>(options.mapStoreUids),
+                  .access = access,
                   .start = kj::systemPreciseMonotonicClock().now(),
                   .workers = Workers(options.workers, WORKER_QUEUE),
                   .checkpointCalls = Workers(1, CHECKPOINT_QUEUE)};
@@ -190,7 +192,7 @@ int run(kj::ArrayPtr<const char* const> arguments) {
     fputs(exit->text.cStr(), exit->status == 0 ? stdout : stderr);
     return exit->status;
   }
-  const auto& options = parsed.get<Options>();
+  auto& options = parsed.get<Options>();
 
   // A client that goes away, or a file that may grow no more, is an error where it is met.
   signal(SIGPIPE, SIG_IGN);
@@ -201,7 +203,7 @@ int run(kj::ArrayPtr<const char* const> arguments) {
   KjLogging kjLogging;
 
   int status = 1;
-  KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() { status = serve(options, signals); })) {
+  KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() { status = serve(kj::mv(options), signals); })) {
     spdlog::critical("{}", exception->getDescription().cStr());
     return 1;
   }

@@ -97,7 +97,11 @@ TEST(Options, EveryFlagRefusesWhatIsOutOfItsRange) {
       {"--workers", {"0", "1025"}, {"1", "1024"}},
       {"--shutdown-timeout", {"3601", "soon"}, {"0", "3600"}},
       {"--socket-mode", {"0", "0400", "1777", "0888", "rw", "00000660"}, {"0600", "660", "0777"}},
-      {"--map-store-uid", {"", "root", "1,", "-1", "4294967295"}, {"none", "0", "1000,4294967294"}},
+      {"--map-store-uid", {"root", "1,", "-1", "4294967295"}, {"none", "0", "1000,4294967294"}},
+      {"--writer-uid", {"root", ",1", "none"}, {"0,1"}},
+      {"--writer-gid", {"4294967295"}, {"7"}},
+      {"--reader-uid", {"1 2"}, {"1,2"}},
+      {"--reader-gid", {"x"}, {"3"}},
       {"--loglevel", {"nope", ""}, {"panic", "Warn", "trace"}},
       {"--ready-fd", {"0", "2", "99999", "x"}, {}},
   };

@@ -15,7 +15,6 @@
 
 #include <fcntl.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 namespace ledger::server {
 namespace {
@@ -25,7 +24,8 @@ constexpr size_t MAX_SOCKET_PATH = sizeof(sockaddr_un::sun_path) - 1;
 
 // The flags as they were written.
 struct Texts {
-  std::string triedir, socket, socketMode = "0660", mapStoreUids;
+  std::string triedir, socket, socketMode = "0660";
+  std::string writerUids, writerGids, readerUids, readerGids, mapStoreUids;
   std::string forestCapacity = "500", walSegmentSize = "32MiB", walSync = "always";
   std::string checkpointDistance = "100", checkpointsToKeep = "3", checkpointThreads;
   std::string checkpointPriority = "normal", diskReserve = "1GiB";
@@ -107,12 +107,21 @@ void declare(CLI::App& app, Texts& texts) {
   app.add_option("--socket-mode", texts.socketMode, "Its permissions, octal")
       ->group("Clients")
       ->capture_default_str();
-  texts.mapStoreUids = std::to_string(geteuid());
+  app.add_option("--writer-uid", texts.writerUids,
+                 "Users, by number, a comma between two, whose clients may change the ledger; others "
+                 "then may not [default: all who can open the socket]")
+      ->group("Clients");
+  app.add_option("--writer-gid", texts.writerGids, "The same, by group")->group("Clients");
+  app.add_option("--reader-uid", texts.readerUids,
+                 "Users whose clients may read the ledger; others, who are no writers, are then "
+                 "refused [default: all who can open the socket]")
+      ->group("Clients");
+  app.add_option("--reader-gid", texts.readerGids, "The same, by group")->group("Clients");
   app.add_option("--map-store-uid", texts.mapStoreUids,
-                 "Users, by number, whose clients may map the store: they read large values where "
-                 "they lie, and could read all others. A comma between two; none: nobody")
-      ->group("Clients")
-      ->capture_default_str();
+                 "Users whose clients may map the store: they read large values where they lie, and "
+                 "could read all others. none: nobody [default: ledgerd's own user and the writers "
+                 "that are named]")
+      ->group("Clients");
   app.add_option("--max-request-size", texts.maxRequestSize, "Most payload of one request")
       ->group("Clients")
       ->capture_default_str();
@@ -216,15 +225,16 @@ mode_t parseMode(Checker& check, const std::string& text) {
   return mode;
 }
 
-kj::Array<uid_t> parseUsers(Checker& check, kj::StringPtr flag, const std::string& text) {
-  if (text == "none") return nullptr;
-  kj::Vector<uid_t> users;
+// Numbers of users or groups; none if nothing is written.
+kj::Array<const uint32_t> parseIds(Checker& check, kj::StringPtr flag, const std::string& text) {
+  if (text.empty()) return nullptr;
+  kj::Vector<uint32_t> ids;
   std::stringstream list(text + ",");
-  for (std::string user; std::getline(list, user, ',');) {
-    // The last number is no user's: it means "unchanged" to the system.
-    users.add(check.number(flag, user, 0, UINT32_MAX - 1));
+  for (std::string id; std::getline(list, id, ',');) {
+    // The last number is nobody's: it means "unchanged" to the system.
+    ids.add(check.number(flag, id, 0, UINT32_MAX - 1));
   }
-  return users.releaseAsArray();
+  return ids.releaseAsArray();
 }
 
 LogLevel parseLogLevel(Checker& check, std::string text) {
@@ -281,7 +291,15 @@ Options check(Checker& check, const Texts& texts) {
   options.triedir = kj::str(texts.triedir);
   options.socketPath = parseSocketPath(check, texts);
   options.socketMode = parseMode(check, texts.socketMode);
-  options.mapStoreUids = parseUsers(check, "--map-store-uid", texts.mapStoreUids);
+  options.writers = {parseIds(check, "--writer-uid", texts.writerUids),
+                     parseIds(check, "--writer-gid", texts.writerGids)};
+  options.readers = {parseIds(check, "--reader-uid", texts.readerUids),
+                     parseIds(check, "--reader-gid", texts.readerGids)};
+  if (texts.mapStoreUids == "none") {
+    options.mapStoreUids = kj::Array<const uid_t>(nullptr);
+  } else if (!texts.mapStoreUids.empty()) {
+    options.mapStoreUids = parseIds(check, "--map-store-uid", texts.mapStoreUids);
+  }
   options.forestCapacity = check.number("--mtrie-cache-size", texts.forestCapacity, 1, 65535);
   options.walSegmentSize = check.size("--wal-segment-size", texts.walSegmentSize, 32 * KIB, GIB);
   if (options.walSegmentSize % 32768 != 0) {

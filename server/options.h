@@ -3,6 +3,7 @@
 // ledgerd's command line. Every value is checked here, so that the rest can rely on it.
 
 #include "ledger/ledger.h"
+#include "server/access.h"
 
 #include <kj/array.h>
 #include <kj/common.h>
@@ -22,7 +23,8 @@ struct Options {
   kj::String triedir;
   kj::String socketPath;  // At most as long as a socket's path may be.
   mode_t socketMode = 0660;
-  kj::Array<uid_t> mapStoreUids;  // Users that may map the store.
+  AccessRules::Names writers, readers;
+  kj::Maybe<kj::Array<const uid_t>> mapStoreUids;
 
   uint32_t forestCapacity = 500;  // Tries, 1 to 65,535.
   uint64_t walSegmentSize = uint64_t(32) << 20;

@@ -32,6 +32,8 @@ struct FixtureOptions {
                           .messageWords = rpc::messageWordsFor(8 << 20)};
   uint64_t memoryBytes = uint64_t(1) << 30;
   uint64_t sharedMemoryBytes = uint64_t(256) << 20;
+  std::vector<uid_t> writers = {};
+  std::vector<uid_t> readers = {};
   std::vector<uid_t> storeReaders = {};
   uint32_t workers = 2;
   uint32_t queueLength = 100;
@@ -81,6 +83,10 @@ inline std::vector<std::string> unpacked(kj::ArrayPtr<const kj::byte> payload) {
   return result;
 }
 
+inline kj::Array<const uid_t> uidsOf(const std::vector<uid_t>& uids) {
+  return kj::heapArray<const uid_t>(uids.data(), uids.size());
+}
+
 class Service {
 public:
   explicit Service(const FixtureOptions& options = {})
@@ -90,12 +96,15 @@ public:
         ledger(Ledger::open(kj::newInMemoryDirectory(kj::nullClock()), "test",
                             kj::atomicAddRef(*memory), ledgerOptions(options))),
         retired(kj::atomicRefcounted<shm::RetiredArenas>()),
+        // Nobody runs as this user.
+        access(UINT32_MAX - 1, {uidsOf(options.writers), nullptr}, {uidsOf(options.readers), nullptr},
+               uidsOf(options.storeReaders)),
         host{.ledger = *ledger,
              .memory = *memory,
              .sharedMemory = *sharedMemory,
              .retiredArenas = *retired,
              .limits = options.limits,
-             .storeReaders = kj::heapArray<const uid_t>(options.storeReaders.data(), options.storeReaders.size()),
+             .access = access,
              .start = kj::systemPreciseMonotonicClock().now(),
              .workers = Workers(options.workers, options.queueLength),
              .checkpointCalls = Workers(1, options.queueLength)},
@@ -105,6 +114,7 @@ public:
   kj::Own<const shm::MemoryBudget> memory, sharedMemory;
   kj::Own<Ledger> ledger;
   kj::Own<const shm::RetiredArenas> retired;
+  const AccessRules access;
   const Host host;
   kj::AsyncIoContext io;
   InFlight calls;
@@ -175,7 +185,7 @@ public:
     hello.setMessageWords(messageWords);
     hello.setName("test");
     auto reply = request.send().wait(service.io.waitScope);
-    KJ_REQUIRE(reply.isWelcome());
+    KJ_REQUIRE(reply.isWelcome(), "refused", reply.getError().getMessage());
     session = reply.getWelcome().getSession();
   }
 

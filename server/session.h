@@ -24,6 +24,7 @@ struct SessionTerms {
   uint16_t version;
   uint64_t features;      // rpc::FEATURE_...
   uint64_t messageWords;  // The longest message that the client takes.
+  Access access;          // READ or WRITE.
 };
 
 // Thread: its loop.
@@ -49,7 +50,7 @@ public:
   // Errors: SHUTTING_DOWN, QUOTA.
   Result<Place> admit();
 
-  Intake newIntake() const { return Intake(host, *peerArenas, *requestMemory); }
+  Intake newIntake() const { return Intake(host, *peerArenas, *requestMemory, terms.access); }
 
   // Executes what was taken in and has been copied. Dropping the promise cancels.
   kj::Promise<Finished> execute(Intake intake);
