@@ -2,6 +2,7 @@
 #include "client/blocking-client.h"
 
 #include "client/scripted-server.h"
+#include "tests/testing/await.h"
 
 #include <kj/debug.h>
 #include <kj/mutex.h>
@@ -21,7 +22,7 @@ namespace {
 class ServerThread final {
 public:
   ServerThread() : thread([this]() { run(); }) {
-    stop.when([](auto& stop) { return stop != nullptr; }, [](auto&) {});
+    ledger::testing::await("the server", stop, [](auto& stop) { return stop != nullptr; });
   }
   ~ServerThread() noexcept(false) { KJ_ASSERT_NONNULL(*stop.lockExclusive())->fulfill(); }
 

@@ -5,6 +5,7 @@
 #include "ledger/encoding.h"
 #include "ledger/proof/verify.h"
 #include "ledger/wal/wal-testing.h"
+#include "tests/testing/await.h"
 #include "tests/testing/kept-warnings.h"
 
 #include <gtest/gtest.h>
@@ -368,7 +369,10 @@ TEST_F(LedgerTest, LargeCallsShareTheThreads) {
       kj::Thread w1([&]() { writer(1); });
       kj::Thread w2([&]() { writer(2); });
     }
-    while (answered == 0) writer(3);
+    testing::await("an answer", [&]() {
+      if (answered == 0) writer(3);
+      return answered > 0;
+    });
     done = true;
   }
 }
@@ -466,7 +470,8 @@ TEST_F(LedgerTest, WithAnIntervalTheSyncComesByItself) {
   open();
   mustSet(ledger->initialState(), "a", "1");
   // The log's thread counts.
-  while (std::atomic_ref<int>(faults.datasyncCount).load() == 0) sched_yield();
+  testing::await("the sync",
+                 [&]() { return std::atomic_ref<int>(faults.datasyncCount).load() > 0; });
   walSync.interval = 1 * kj::HOURS;
   open();
   const int before = faults.datasyncCount;
@@ -479,7 +484,8 @@ TEST_F(LedgerTest, ALateSyncThatFailsEndsSets) {
   open();
   faults.datasyncs = 0;
   auto state = mustSet(ledger->initialState(), "a", "1");
-  while (ledger->stats().log.state == LogHealth::State::GOOD) sched_yield();
+  testing::await("the sync",
+                 [&]() { return ledger->stats().log.state != LogHealth::State::GOOD; });
   EXPECT_EQ(ledger->stats().log.state, LogHealth::State::FAILED);
   auto refused = set(state, "a", "2");
   ASSERT_TRUE(refused.is<Error>());

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/thread-pool.h"
 
+#include "tests/testing/await.h"
+
 #include <gtest/gtest.h>
 #include <kj/debug.h>
 
@@ -43,7 +45,7 @@ TEST(ThreadPool, HelpersTakePart) {
       seen.insert(std::this_thread::get_id());
     }
     ++arrived;
-    while (arrived < 3) std::this_thread::yield();
+    testing::await("the other pieces", [&]() { return arrived == 3; });
   });
   EXPECT_EQ(seen.size(), 3u);
 }
@@ -57,10 +59,10 @@ TEST(ThreadPool, ACallEndsWhileTheHelpersAreBusy) {
   std::thread other([&]() {
     pool.forEach(2, 1, [&](size_t, size_t) {
       ++held;
-      while (!letGo) std::this_thread::yield();
+      testing::await("leave to go on", [&]() { return letGo.load(); });
     });
   });
-  while (held < 2) std::this_thread::yield();
+  testing::await("both pieces", [&]() { return held == 2; });
   std::atomic<unsigned> done = 0;
   pool.forEach(10, 1, [&](size_t begin, size_t end) { done += end - begin; });
   EXPECT_EQ(done, 10u);

@@ -2,6 +2,7 @@
 // The contract over a real socket: what each method answers, and what it refuses.
 
 #include "server/service-fixture.h"
+#include "tests/testing/await.h"
 
 #include <gtest/gtest.h>
 
@@ -357,7 +358,7 @@ class Gate {
 public:
   void open() const { *opened.lockExclusive() = true; }
   void pass() const {
-    opened.when([](bool value) { return value; }, [](bool&) {});
+    ledger::testing::await("the gate", opened, [](bool value) { return value; });
   }
 
 private:
@@ -380,7 +381,7 @@ struct BusyService {
           return 0;
         }))) {
     // The worker has taken its task.
-    while (service.host.workers.queued() > 0) sched_yield();
+    ledger::testing::await("the worker", [&]() { return service.host.workers.queued() == 0; });
   }
   ~BusyService() noexcept(false) { gate.open(); }
 
@@ -475,7 +476,10 @@ TEST(SlowReaders, RepliesThatWaitAreBounded) {
     request.setKey(key);
     replies.add(request.send());
   }
-  while (busy.service.host.workers.queued() < calls) waitScope.poll();
+  ledger::testing::await("the calls", [&]() {
+    waitScope.poll();
+    return busy.service.host.workers.queued() >= calls;
+  });
   busy.gate.open();
   busy.service.calls.whenNone().wait(waitScope);
   peer.stream->resume();
@@ -505,10 +509,12 @@ TEST(SlowReaders, AreNotReadFrom) {
     replies.add(peer.session.initialStateRequest().send());
   }
   size_t waiting = 0;
-  while (waiting != peer.network->getCurrentQueueCount()) {
-    waiting = peer.network->getCurrentQueueCount();
+  ledger::testing::await("the service to stop reading", [&]() {
+    const size_t before = waiting;
     for (int turn = 0; turn < 100; ++turn) waitScope.poll();
-  }
+    waiting = peer.network->getCurrentQueueCount();
+    return waiting == before;
+  });
   EXPECT_GT(waiting, ConnectionLoad::UNSENT_REPLIES) << "the service reads on";
   peer.stream->resume();
   for (auto& promise : replies) EXPECT_EQ(promise.wait(waitScope).getState().size(), 32u);

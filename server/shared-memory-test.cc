@@ -2,6 +2,7 @@
 // Payloads through shared memory, in both directions, and what happens when there is none.
 
 #include "server/service-fixture.h"
+#include "tests/testing/await.h"
 
 #include <gtest/gtest.h>
 
@@ -200,7 +201,10 @@ TEST(SharedMemoryReplies, ALostClientGivesEverythingBack) {
     // As the kernel does for a client that was killed: no farewell.
     KJ_ASSERT(shutdown(KJ_ASSERT_NONNULL(peer->pipe.ends[1]->getFd()), SHUT_RDWR) == 0);
   }
-  while (service.connections->count() > 0) service.io.waitScope.poll();
+  ledger::testing::await("the connection's end", [&]() {
+    service.io.waitScope.poll();
+    return service.connections->count() == 0;
+  });
   EXPECT_EQ(service.sharedMemory->used(), 0u);
   EXPECT_EQ(service.host.sessions, 0u);
 }
@@ -311,8 +315,11 @@ TEST(SharedMemoryRequests, ASetIsReadFromTheClientsArena) {
   auto read = writing.peer.getSingleValue(state, keyOf("b"));
   EXPECT_EQ(writing.peer.bytesOf(read.getValue()), std::string(100000, '2'));
   // The server must let go of the client's memory, or that can never be used again. It may do so
-  // just after its answer; if it never does, this never ends.
-  while (writing.regions > 0) writing.service.io.waitScope.poll();
+  // just after its answer.
+  ledger::testing::await("the region's return", [&]() {
+    writing.service.io.waitScope.poll();
+    return writing.regions == 0;
+  });
 }
 
 TEST(SharedMemoryRequests, ATableOfSpansIsOnePayload) {
@@ -478,7 +485,7 @@ TEST(RequestMemory, IsBoundedForEachSession) {
   Peer peer(service, 0);
   kj::MutexGuarded<bool> opened(false);
   auto blocked = KJ_ASSERT_NONNULL(service.host.workers.run([&](const Stop&) {
-    opened.when([](bool value) { return value; }, [](bool&) {});
+    ledger::testing::await("the gate", opened, [](bool value) { return value; });
     return 0;
   }));
   KJ_DEFER(*opened.lockExclusive() = true);
@@ -490,7 +497,10 @@ TEST(RequestMemory, IsBoundedForEachSession) {
     return request.send();
   };
   auto first = send(), second = send(), last = send();
-  while (service.host.workers.queued() < 3) service.io.waitScope.poll();
+  ledger::testing::await("the requests", [&]() {
+    service.io.waitScope.poll();
+    return service.host.workers.queued() >= 3;
+  });
   *opened.lockExclusive() = true;
   first.wait(service.io.waitScope);
   second.wait(service.io.waitScope);

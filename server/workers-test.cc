@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/workers.h"
 
+#include "tests/testing/await.h"
+
 #include <gtest/gtest.h>
 #include <kj/async-io.h>
 #include <kj/debug.h>
@@ -15,7 +17,7 @@ class Gate {
 public:
   void open() const { *opened.lockExclusive() = true; }
   void pass() const {
-    opened.when([](bool value) { return value; }, [](bool&) {});
+    ledger::testing::await("the gate", opened, [](bool value) { return value; });
   }
 
 private:
@@ -27,7 +29,7 @@ class Count {
 public:
   void add() const { ++*count.lockExclusive(); }
   void await(int value) const {
-    count.when([value](int now) { return now >= value; }, [](int&) {});
+    ledger::testing::await("the workers", count, [value](int now) { return now >= value; });
   }
   int now() const { return *count.lockShared(); }
 
@@ -35,7 +37,7 @@ private:
   kj::MutexGuarded<int> count{0};
 };
 
-struct WorkersTest : public testing::Test {
+struct WorkersTest : public ::testing::Test {
   ~WorkersTest() noexcept override {}
 
   kj::EventLoop loop;

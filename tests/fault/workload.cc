@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/fault/workload.h"
 
+#include "tests/testing/await.h"
 #include "tests/testing/registers.h"
 
 #include <kj/debug.h>
 
 #include <algorithm>
-#include <thread>
 
 namespace ledger::testing {
 
@@ -69,7 +69,7 @@ kj::Own<Ledger> openLedger(kj::Own<const kj::Directory> directory, const Reporte
 }
 
 void awaitIdle(const Ledger& ledger) {
-  while (ledger.stats().checkpoints.running != nullptr) std::this_thread::yield();
+  await("the checkpoint's end", [&]() { return ledger.stats().checkpoints.running == nullptr; });
 }
 
 Workload::Workload() {

@@ -20,13 +20,12 @@
 // reason. The end of the input closes the ledger.
 
 #include "ledger/ledger.h"
+#include "tests/testing/await.h"
 #include "tests/testing/kept-warnings.h"
 
 #include <kj/debug.h>
 #include <kj/encoding.h>
 #include <nlohmann/json.hpp>
-
-#include <sched.h>
 
 #include <iostream>
 #include <string>
@@ -146,7 +145,8 @@ private:
   }
 
   Json idle() const {
-    while (ledger().stats().checkpoints.running != nullptr) sched_yield();
+    testing::await("the checkpoint's end",
+                   [&]() { return ledger().stats().checkpoints.running == nullptr; });
     return Json::object();
   }
 
