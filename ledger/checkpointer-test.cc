@@ -4,7 +4,9 @@
 
 #include "ledger/checkpoint/names.h"
 #include "ledger/encoding.h"
+#include "ledger/give-way.h"
 #include "ledger/ledger.h"
+#include "tests/testing/await.h"
 #include "tests/testing/kept-warnings.h"
 #include "tests/testing/scratch-folder.h"
 
@@ -13,11 +15,11 @@
 #include <kj/thread.h>
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <string>
+#include <thread>
 #include <vector>
-
-#include <sched.h>
 
 namespace ledger {
 namespace {
@@ -56,7 +58,8 @@ protected:
                           kj::mv(options));
   }
 
-  RootHash set(const RootHash& state, unsigned number, size_t size = BIG) {
+  RootHash set(const RootHash& state, unsigned number, size_t size = BIG,
+               const Stop& stop = Stop::never()) {
     auto name = kj::str("register ", number);
     KeyPart part{2, name.asBytes()};
     auto encoded = encodeKey(kj::arrayPtr(&part, 1));
@@ -64,8 +67,8 @@ protected:
     auto bytes = kj::heapArray<kj::byte>(size);
     memset(bytes.begin(), int(number), size);
     Value value = bytes;
-    auto result = ledger->set(state, kj::arrayPtr(&key, 1), kj::arrayPtr(&value, 1), nullptr,
-                              Stop::never());
+    auto result =
+        ledger->set(state, kj::arrayPtr(&key, 1), kj::arrayPtr(&value, 1), nullptr, stop);
     KJ_REQUIRE(result.is<RootHash>(), result.get<Error>().message);
     awaitIdle();
     return result.get<RootHash>();
@@ -73,7 +76,8 @@ protected:
 
   // So that the cadence is certain: one that is due while another is written is put off.
   void awaitIdle() {
-    while (ledger->stats().checkpoints.running != nullptr) sched_yield();
+    testing::await("the checkpoint's end",
+                   [&]() { return ledger->stats().checkpoints.running == nullptr; });
   }
 
   uint64_t mustCheckpoint() {
@@ -212,28 +216,52 @@ TEST_F(CheckpointerTest, IsGivenUpWhenTheReserveIsTouched) {
   EXPECT_EQ(leftOvers(), std::vector<std::string>{});
 }
 
-// IDLE: what writes has the scheduler's idle class, what takes the locks that Sets take has not.
-// NORMAL: neither.
-TEST_F(CheckpointerTest, IsWrittenWithItsPriority) {
-  using Priority = CheckpointPolicy::Priority;
-  for (auto priority : {Priority::IDLE, Priority::NORMAL}) {
-    kj::MutexGuarded<std::vector<int>> classes;
-    open({.threads = 1,
-          .priority = priority,
-          .diskReserve = 5000,
-          .freeSpace = [&](const kj::Directory&) -> kj::Maybe<uint64_t> {
-            // First asked before anything is written, then while it is.
-            classes.lockExclusive()->push_back(sched_getscheduler(0));
-            return uint64_t(1) << 40;
-          }});
-    set(ledger->initialState(), 1, 100);
-    mustCheckpoint();
-    ledger = nullptr;
-    auto seen = *classes.lockExclusive();
-    ASSERT_GE(seen.size(), 2u);
-    EXPECT_EQ(seen.front(), SCHED_OTHER);
-    EXPECT_EQ(seen.back(), priority == Priority::IDLE ? SCHED_IDLE : SCHED_OTHER);
-  }
+// Beside a Set that is in progress, what writes waits after each piece: in vain here, and goes on.
+TEST_F(CheckpointerTest, GivesWayToSets) {
+  using Clock = std::chrono::steady_clock;
+  constexpr auto PIECE = std::chrono::milliseconds(10);
+  // Asked once before anything is written, then during each piece.
+  std::atomic<int> looks = 0;
+  kj::MutexGuarded<bool> isInProgress(false), mayEnd(false);
+  Clock::time_point pieceEnd;
+  Clock::duration pause{};
+  open({.threads = 1, .freeSpace = [&](const kj::Directory&) -> kj::Maybe<uint64_t> {
+          ++looks;
+          if (looks == 2) {
+            testing::await("a Set in progress", isInProgress, [](bool value) { return value; });
+            std::this_thread::sleep_for(PIECE);
+            pieceEnd = Clock::now();
+          } else if (looks == 3) {
+            pause = Clock::now() - pieceEnd;
+            *mayEnd.lockExclusive() = true;
+          }
+          return uint64_t(1) << 40;
+        }});
+  const auto state = set(ledger->initialState(), 1, 100);
+
+  // Holds its Set up where it looks whether it is still wanted.
+  class Holding final : public Stop {
+  public:
+    Holding(const kj::MutexGuarded<bool>& reached, const kj::MutexGuarded<bool>& mayEnd)
+        : reached(reached), mayEnd(mayEnd) {}
+    bool requested() const override {
+      *reached.lockExclusive() = true;
+      testing::await("the checkpoint's next piece", mayEnd, [](bool value) { return value; });
+      return false;
+    }
+
+  private:
+    const kj::MutexGuarded<bool>& reached;
+    const kj::MutexGuarded<bool>& mayEnd;
+  };
+  Holding held(isInProgress, mayEnd);
+  kj::Thread setting([&]() {
+    testing::await("the checkpoint", [&]() { return looks >= 2; });
+    set(state, 2, 100, held);
+  });
+  mustCheckpoint();
+  EXPECT_GE(looks.load(), 3);
+  EXPECT_GE(pause, GiveWay::PATIENCE * PIECE);
 }
 
 // A failed one is tried again when the next segment ends.
@@ -256,7 +284,7 @@ TEST_F(CheckpointerTest, GivingItUpLeavesNothing) {
   kj::MutexGuarded<bool> go(false);
   open({.threads = 1, .freeSpace = [&](const kj::Directory&) -> kj::Maybe<uint64_t> {
           // The second look is in the middle of the writing.
-          if (++looks == 2) go.when([](bool may) { return may; }, [](bool&) {});
+          if (++looks == 2) testing::await("leave", go, [](bool may) { return may; });
           return uint64_t(1) << 40;
         }});
   set(ledger->initialState(), 1, 100);
@@ -268,7 +296,7 @@ TEST_F(CheckpointerTest, GivingItUpLeavesNothing) {
       auto told = ledger->checkpoint(Stop::never());
       EXPECT_TRUE(told.is<Error>() && told.get<Error>().reason == Reason::SHUTTING_DOWN);
     });
-    while (looks < 2) sched_yield();
+    testing::await("the checkpoint", [&]() { return looks >= 2; });
     ledger->giveUpCheckpoint();
     *go.lockExclusive() = true;
   }

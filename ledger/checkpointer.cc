@@ -13,7 +13,6 @@
 #include <algorithm>
 #include <set>
 
-#include <sched.h>
 #include <sys/statvfs.h>
 
 namespace ledger {
@@ -56,10 +55,12 @@ kj::Maybe<uint64_t> freeSpaceOf(const kj::Directory& directory) {
 }
 
 Checkpointer::Checkpointer(kj::Own<const kj::Directory> directoryParam, Start start,
-                           CheckpointPolicy policyParam, const Reporter& reporter)
+                           CheckpointPolicy policyParam, const SetsInProgress& sets,
+                           const Reporter& reporter)
     : directory(kj::mv(directoryParam)),
       capacity(start.capacity),
       policy(kj::mv(policyParam)),
+      sets(sets),
       reporter(reporter) {
   KJ_REQUIRE(policy.distance > 0);
   for (auto number : listCheckpoints(*directory)) {
@@ -264,7 +265,8 @@ void Checkpointer::serve() const {
                           exception->getDescription());
       }
       const auto number = it->number;
-      job = nullptr;  // Its tries go before others learn that it is done.
+      drop(kj::mv(it->tries));  // Before others learn that it is done.
+      job = nullptr;
       auto lock = state.lockExclusive();
       lock->isRunning = false;
       lock->status.running = nullptr;
@@ -283,21 +285,13 @@ void Checkpointer::serve() const {
   }
 }
 
-// Calls `work` with the policy's priority: on a thread of its own, since one that has gone down to
-// IDLE cannot come back. `work`, and the threads that it begins, must take no lock that others wait
-// for: they may have to wait long for a processor while they hold it.
-void Checkpointer::inBackground(kj::FunctionParam<void()> work) const {
-  if (policy.priority == CheckpointPolicy::Priority::NORMAL) return work();
-  kj::Maybe<kj::Exception> failure;
-  {
-    kj::Thread background([&]() {
-      // Where this is refused, the share is a fair one. The threads that it begins inherit it.
-      const struct sched_param none {};
-      sched_setscheduler(0, SCHED_IDLE, &none);
-      failure = kj::runCatchingExceptions([&]() { work(); });
-    });
+// Those that the forest has no more give back what they alone had.
+void Checkpointer::drop(kj::Array<kj::Own<const Trie>> tries) const {
+  GiveWay giveWay(sets);
+  for (auto& trie : tries) {
+    trie = nullptr;
+    giveWay.afterPiece();
   }
-  KJ_IF_MAYBE (exception, failure) kj::throwFatalException(kj::mv(*exception));
 }
 
 kj::Maybe<Error> Checkpointer::run(const Job& job) const {
@@ -310,8 +304,7 @@ kj::Maybe<Error> Checkpointer::run(const Job& job) const {
   KJ_IF_MAYBE (error, write(name, job)) return kj::mv(*error);
   KJ_IF_MAYBE (error, readBack(name, job.number)) return kj::mv(*error);
   kj::Vector<kj::String> removed;
-  auto failure = kj::runCatchingExceptions(
-      [&]() { inBackground([&]() { removeOld(removed); }); });
+  auto failure = kj::runCatchingExceptions([&]() { removeOld(removed); });
   for (const auto& what : removed) reporter.info(what);
   KJ_IF_MAYBE (exception, failure) {
     // Nothing is lost by it, and the next checkpoint tries again.
@@ -338,7 +331,7 @@ kj::Maybe<Error> Checkpointer::write(kj::StringPtr name, const Job& job) const {
   const auto start = now();
   auto reported = start;
   kj::Maybe<Error> noRoom;
-  CheckpointWriteOptions options{.threads = policy.threads, .stop = halt};
+  CheckpointWriteOptions options{.threads = policy.threads, .sets = sets, .stop = halt};
   options.progress = [&](uint64_t done, uint64_t total) {
     doneBytes.store(done, std::memory_order_relaxed);
     totalBytes.store(total, std::memory_order_relaxed);
@@ -354,9 +347,7 @@ kj::Maybe<Error> Checkpointer::write(kj::StringPtr name, const Job& job) const {
   };
   Result<WrittenCheckpoint> written = WrittenCheckpoint();
   KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() {
-                 inBackground([&]() {
-                   written = writeCheckpoint(*directory, name, job.tries, kj::mv(options));
-                 });
+                 written = writeCheckpoint(*directory, name, job.tries, kj::mv(options));
                })) {
     KJ_IF_MAYBE (error, noRoom) {
       error->message = kj::str(error->message, " (", exception->getDescription(), ")");
@@ -379,13 +370,12 @@ kj::Maybe<Error> Checkpointer::write(kj::StringPtr name, const Job& job) const {
 
 kj::Maybe<Error> Checkpointer::readBack(kj::StringPtr name, uint64_t number) const {
   Discard sink;
-  CheckpointReadOptions options{.threads = policy.threads};
+  CheckpointReadOptions options{.threads = policy.threads, .sets = sets};
   options.progress = [this](uint64_t, uint64_t) {
     KJ_REQUIRE(!halt.requested(), "the ledger is shutting down");
   };
   KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() {
-                 inBackground(
-                     [&]() { readCheckpoint(*directory, name, sink, kj::mv(options)); });
+                 readCheckpoint(*directory, name, sink, kj::mv(options));
                })) {
     // Complete and synced: a start would try it. What does not read now will not read then.
     if (halt.requested()) return shuttingDown();

@@ -13,6 +13,7 @@
 // checkpoints in excess of those to keep, nor the segments that they made superfluous.
 
 #include "ledger/error.h"
+#include "ledger/give-way.h"
 #include "ledger/sequencer.h"
 #include "ledger/status.h"
 #include "ledger/stop.h"
@@ -37,10 +38,6 @@ struct CheckpointPolicy {
   uint32_t keep = 3;        // Older ones are removed. 0: none is.
   unsigned threads = 2;     // That write and read parts side by side, 1 to 16.
 
-  // What a checkpoint gets where processors are short. NORMAL: a fair share. IDLE: what nobody else
-  // wants, so that Sets hardly feel it; on a machine that is never idle that is next to nothing.
-  enum class Priority { NORMAL, IDLE } priority = Priority::NORMAL;
-
   // Segments that no kept checkpoint needs.
   enum class Superfluous { KEEP, REMOVE } superfluous = Superfluous::KEEP;
 
@@ -61,9 +58,10 @@ public:
     // The checkpoint that was loaded. Those above it did not load, and count for nothing.
     kj::Maybe<uint64_t> checkpoint;
   };
-  // The caller holds the directory's lock. `reporter` must outlive it.
+  // The caller holds the directory's lock. `sets`, which it gives way to, and `reporter` must outlive
+  // it.
   Checkpointer(kj::Own<const kj::Directory> directory, Start start, CheckpointPolicy policy,
-               const Reporter& reporter);
+               const SetsInProgress& sets, const Reporter& reporter);
 
   // As giveUp().
   ~Checkpointer() noexcept(false);
@@ -123,7 +121,7 @@ private:
   kj::OneOf<Begun, Claimed, Result<uint64_t>> claim(const Stop& stop) const;
 
   void serve() const;
-  void inBackground(kj::FunctionParam<void()> work) const;
+  void drop(kj::Array<kj::Own<const Trie>> tries) const;
   kj::Maybe<Error> run(const Job& job) const;
   kj::Maybe<Error> requireRoom(uint64_t number, uint64_t needed) const;
   kj::Maybe<Error> write(kj::StringPtr name, const Job& job) const;
@@ -133,6 +131,7 @@ private:
   const kj::Own<const kj::Directory> directory;
   const uint32_t capacity;
   mutable CheckpointPolicy policy;  // freeSpace: the thread's.
+  const SetsInProgress& sets;
   const Reporter& reporter;
   const Halt halt;
   kj::MutexGuarded<State> state;

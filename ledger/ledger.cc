@@ -2,6 +2,7 @@
 #include "ledger/ledger.h"
 
 #include "ledger/encoding.h"
+#include "ledger/give-way.h"
 #include "ledger/hash/default-hashes.h"
 #include "ledger/hash/sha3.h"
 #include "ledger/path-finder.h"
@@ -79,7 +80,7 @@ struct Ledger::Impl {
             kj::mv(directory),
             {forest->tries(), options.forestCapacity, recovered.writer->segment(),
              recovered.checkpoint},
-            kj::mv(options.checkpoints), options.reporter),
+            kj::mv(options.checkpoints), sets, options.reporter),
         sequencer(*forest, kj::mv(recovered.writer), options.walSync, checkpointer,
                   options.reporter) {}
 
@@ -93,6 +94,7 @@ struct Ledger::Impl {
   kj::Own<const ThreadPool> pool;
   kj::Own<const Forest> forest;
   RecentSets recentSets{REMEMBERED_SETS};
+  SetsInProgress sets;
   Checkpointer checkpointer;
   Sequencer sequencer;
 };
@@ -241,6 +243,7 @@ Result<RootHash> Ledger::set(const RootHash& state, kj::ArrayPtr<const EncodedKe
 
 Result<RootHash> Ledger::Impl::apply(const RootHash& state, kj::ArrayPtr<const EncodedKey> keys,
                                      kj::ArrayPtr<const Value> values, const Stop& stop) const {
+  SetsInProgress::One inProgress(sets);
   // Everything that may be refused comes first; admit() is the commit point.
   shm::Reservation working;
   auto reserve = [&](uint64_t bytes) -> kj::Maybe<Error> {

@@ -70,7 +70,6 @@ kj::Maybe<kj::Own<Ledger>> openLedger(const Options& options, const shm::MemoryB
   ledgerOptions.checkpoints.distance = options.checkpointDistance;
   ledgerOptions.checkpoints.keep = options.checkpointsToKeep;
   ledgerOptions.checkpoints.threads = options.checkpointThreads;
-  ledgerOptions.checkpoints.priority = options.checkpointPriority;
   ledgerOptions.checkpoints.diskReserve = options.diskReserve;
   ledgerOptions.checkpoints.superfluous = options.superfluousSegments;
 

@@ -41,7 +41,6 @@ TEST(Options, HaveTheDocumentedDefaults) {
   EXPECT_EQ(options.checkpointDistance, 100u);
   EXPECT_EQ(options.checkpointsToKeep, 3u);
   EXPECT_GE(options.checkpointThreads, 1u);
-  EXPECT_EQ(options.checkpointPriority, CheckpointPolicy::Priority::NORMAL);
   EXPECT_EQ(options.superfluousSegments, CheckpointPolicy::Superfluous::KEEP);
   EXPECT_EQ(options.diskReserve, 1u << 30);
   EXPECT_EQ(options.maxRequestSize, 1u << 30);
@@ -125,14 +124,13 @@ TEST(Options, EveryFlagRefusesWhatIsOutOfItsRange) {
 TEST(Options, OfDurability) {
   auto options = accepted({"--triedir", "/t", "--wal-sync", "interval:250", "--recover",
                            "--wal-retention", "--checkpoint-distance", "20",
-                           "--checkpoint-priority", "idle", "--verify-on-load"});
+                           "--verify-on-load"});
   EXPECT_EQ(options.trust, LedgerOptions::Trust::NOTHING);
   EXPECT_EQ(options.walSync.mode, SyncPolicy::Mode::INTERVAL);
   EXPECT_EQ(options.walSync.interval, 250 * kj::MILLISECONDS);
   EXPECT_EQ(options.damage, LedgerOptions::Damage::SET_ASIDE);
   EXPECT_EQ(options.superfluousSegments, CheckpointPolicy::Superfluous::REMOVE);
   EXPECT_EQ(options.checkpointDistance, 20u);
-  EXPECT_EQ(options.checkpointPriority, CheckpointPolicy::Priority::IDLE);
 }
 
 TEST(Options, AReadyDescriptorMustBeOpen) {

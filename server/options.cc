@@ -28,7 +28,7 @@ struct Texts {
   std::string writerUids, writerGids, readerUids, readerGids, mapStoreUids;
   std::string forestCapacity = "500", walSegmentSize = "32MiB", walSync = "always";
   std::string checkpointDistance = "100", checkpointsToKeep = "3", checkpointThreads;
-  std::string checkpointPriority = "normal", diskReserve = "1GiB";
+  std::string diskReserve = "1GiB";
   bool recover = false, verifyOnLoad = false, walRetention = false;
   std::string maxRequestSize = "1GiB", maxResponseSize = "1GiB";
   std::string arenaSize = "1GiB", inlineThreshold = "32KiB";
@@ -84,11 +84,6 @@ void declare(CLI::App& app, Texts& texts) {
                "Compute every hash of the checkpoint that is loaded anew: a start takes longer, and "
                "finds what checksums cannot")
       ->group("Ledger");
-  app.add_option("--checkpoint-priority", texts.checkpointPriority,
-                 "Processor time of checkpoints: a fair share (normal), or what nothing else wants "
-                 "(idle)")
-      ->group("Ledger")
-      ->capture_default_str();
   app.add_option("--disk-reserve", texts.diskReserve,
                  "What checkpoints leave free on the ledger's disk")
       ->group("Ledger")
@@ -254,14 +249,6 @@ LogLevel parseLogLevel(Checker& check, std::string text) {
   return LogLevel::INFO;
 }
 
-CheckpointPolicy::Priority parsePriority(Checker& check, const std::string& text) {
-  if (text == "idle") return CheckpointPolicy::Priority::IDLE;
-  if (text != "normal") {
-    check.problem("--checkpoint-priority must be normal or idle, not \"", text, "\"");
-  }
-  return CheckpointPolicy::Priority::NORMAL;
-}
-
 SyncPolicy parseWalSync(Checker& check, const std::string& text) {
   constexpr uint64_t MAX_MS = 60'000;
   if (text == "always") return {};
@@ -312,7 +299,6 @@ Options check(Checker& check, const Texts& texts) {
   options.checkpointsToKeep =
       check.number("--checkpoints-to-keep", texts.checkpointsToKeep, 0, 1'000'000'000);
   options.checkpointThreads = check.number("--checkpoint-threads", texts.checkpointThreads, 1, 16);
-  options.checkpointPriority = parsePriority(check, texts.checkpointPriority);
   options.diskReserve = check.size("--disk-reserve", texts.diskReserve, 0, 65536 * GIB);
   if (texts.walRetention) {
     options.superfluousSegments = CheckpointPolicy::Superfluous::REMOVE;

@@ -35,7 +35,6 @@ struct Options {
   uint32_t checkpointDistance = 100;  // Segments.
   uint32_t checkpointsToKeep = 3;     // 0: all.
   uint32_t checkpointThreads = 1;
-  CheckpointPolicy::Priority checkpointPriority = CheckpointPolicy::Priority::NORMAL;
   CheckpointPolicy::Superfluous superfluousSegments = CheckpointPolicy::Superfluous::KEEP;
 
   // All in bytes. A limit that is null is chosen from what the machine has.

@@ -8,8 +8,10 @@
 #include <kj/debug.h>
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
 #include <cstdlib>
+#include <thread>
 
 #include <unistd.h>
 
@@ -76,6 +78,34 @@ std::string failureOf(const CheckpointParts& parts) {
     std::string said = message;                                        \
     EXPECT_NE(said.find(part), std::string::npos) << "said: " << said; \
   } while (false)
+
+// Beside a Set that is in progress it waits after each read: in vain here, and goes on.
+TEST(CheckpointReader, GivesWayToSets) {
+  using Clock = std::chrono::steady_clock;
+  constexpr auto PIECE = std::chrono::milliseconds(10);
+  auto directory = newDirectory();
+  workedExample().store(*directory, NAME);
+  SetsInProgress sets;
+  SetsInProgress::One endless(sets);
+  KeepingSink sink;
+  Clock::time_point pieceEnd;
+  Clock::duration pause{};
+  int reads = 0;
+  CheckpointReadOptions options{.threads = 1, .sets = sets};
+  options.progress = [&](uint64_t, uint64_t) {
+    ++reads;
+    if (reads == 1) {
+      std::this_thread::sleep_for(PIECE);
+      pieceEnd = Clock::now();
+    } else if (reads == 2) {
+      pause = Clock::now() - pieceEnd;
+    }
+  };
+  readCheckpoint(*directory, NAME, sink, kj::mv(options));
+  EXPECT_TRUE(sink.complete());
+  EXPECT_GT(reads, 2);
+  EXPECT_GE(pause, GiveWay::PATIENCE * PIECE);
+}
 
 // The worked example's checksums are flow-go's: catches an error of this test's own files.
 TEST(CheckpointReader, ReadsTheWorkedExample) {

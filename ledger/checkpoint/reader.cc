@@ -64,11 +64,13 @@ public:
 
 private:
   PartStream stream(const CheckpointPart& part, bool onCallersThread) {
-    return PartStream(*part.file, part.name, part.size, [this, onCallersThread](uint64_t bytes) {
+    auto onRead = [this, onCallersThread, giveWay = GiveWay(options.sets)](uint64_t bytes) mutable {
       done.fetch_add(bytes, std::memory_order_relaxed);
       KJ_REQUIRE(!failed.load(std::memory_order_relaxed), "another part could not be read");
       if (onCallersThread) options.progress(done.load(std::memory_order_relaxed), total);
-    });
+      giveWay.afterPiece();
+    };
+    return PartStream(*part.file, part.name, part.size, kj::mv(onRead));
   }
 
   static void takePrefix(PartStream& in, uint16_t expectedMagic) {

@@ -10,6 +10,7 @@
 
 #include "ledger/checkpoint/names.h"
 #include "ledger/checkpoint/sink.h"
+#include "ledger/give-way.h"
 
 #include <kj/filesystem.h>
 #include <kj/function.h>
@@ -23,6 +24,9 @@ struct CheckpointReadOptions {
   // Bytes read and to be read, over all files. Called on the caller's thread about once a MiB, and
   // at the end.
   kj::Function<void(uint64_t done, uint64_t total)> progress = [](uint64_t, uint64_t) {};
+
+  // Each thread gives way to these after each read.
+  const SetsInProgress& sets = SetsInProgress::none();
 };
 
 // Reads checkpoint `name` (checkpointName() or ROOT_CHECKPOINT_NAME; symbolic links are followed)

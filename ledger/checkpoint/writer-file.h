@@ -56,7 +56,8 @@ private:
   kj::Function<void(uint64_t)> onWritten;
   kj::Array<kj::byte> buffer;
   size_t fill = 0;
-  uint64_t written = 0;  // Bytes in the file: all of them in `crc`.
+  uint64_t written = 0;   // Bytes in the file: all of them in `crc`.
+  uint64_t inFlight = 0;  // Of these, the last: perhaps still on their way to the disk.
   uint32_t crc = 0;
 };
 

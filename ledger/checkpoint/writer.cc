@@ -162,10 +162,14 @@ private:
     auto temporary = createTemporary(directory, output.finalName);
     output.temporaryName = kj::mv(temporary.name);
     output.temporaryNameUsed = true;
-    CheckpointFile file(*temporary.file, output.temporaryName, [this](uint64_t bytes) {
-      auto lock = done.lockExclusive();
-      *lock += bytes;
-      options.progress(*lock, std::max(*lock, estimate));
+    GiveWay giveWay(options.sets);
+    CheckpointFile file(*temporary.file, output.temporaryName, [&](uint64_t bytes) {
+      {
+        auto lock = done.lockExclusive();
+        *lock += bytes;
+        options.progress(*lock, std::max(*lock, estimate));
+      }
+      giveWay.afterPiece();
     });
     file.number(magic);
     file.number(CHECKPOINT_VERSION);

@@ -17,6 +17,7 @@
 // What a killed process leaves is removed by removeInterruptedCheckpoints().
 
 #include "ledger/error.h"
+#include "ledger/give-way.h"
 #include "ledger/stop.h"
 #include "ledger/trie/trie.h"
 
@@ -32,9 +33,12 @@ struct CheckpointWriteOptions {
   unsigned threads = 2;
 
   // Bytes written, and to be written as far as one can tell before: an estimate, which `done` never
-  // exceeds and meets at the end. Called by one thread at a time, whichever writes, about once a
-  // MiB, and at the end. An exception ends the writing as a fault does.
+  // exceeds and meets at the end. Called by one thread at a time, whichever writes, after each
+  // write, and at the end. An exception ends the writing as a fault does.
   kj::Function<void(uint64_t done, uint64_t total)> progress = [](uint64_t, uint64_t) {};
+
+  // Each thread gives way to these after each write.
+  const SetsInProgress& sets = SetsInProgress::none();
 
   // Looked at by all threads every thousand nodes and once per file.
   const Stop& stop = Stop::never();
@@ -56,9 +60,9 @@ struct WrittenCheckpoint {
 // is not: it would wait for ever.
 //
 // Memory, all but the buffers out of the store's budget (over it: OVERLOADED is thrown): a buffer
-// of 1 MiB per thread; for each node with more than one reference 22 to 43 bytes (64 while a table
-// grows) until the part is done, so that a node that no other trie or node refers to costs nothing;
-// as much for each different subtrie at height 252, until the end.
+// of 128 KiB per thread; for each node with more than one reference 22 to 43 bytes (64 while a
+// table grows) until the part is done, so that a node that no other trie or node refers to costs
+// nothing; as much for each different subtrie at height 252, until the end.
 Result<WrittenCheckpoint> writeCheckpoint(const kj::Directory& directory, kj::StringPtr name,
                                           kj::ArrayPtr<const kj::Own<const Trie>> tries,
                                           CheckpointWriteOptions options = {});
