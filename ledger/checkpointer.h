@@ -58,8 +58,8 @@ public:
     // The checkpoint that was loaded. Those above it did not load, and count for nothing.
     kj::Maybe<uint64_t> checkpoint;
   };
-  // The caller holds the directory's lock. `sets`, which it gives way to, and `reporter` must outlive
-  // it.
+  // The caller holds the directory's lock. `sets`, which it gives way to, and `reporter` must
+  // outlive it.
   Checkpointer(kj::Own<const kj::Directory> directory, Start start, CheckpointPolicy policy,
                const SetsInProgress& sets, const Reporter& reporter);
 

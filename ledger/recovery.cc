@@ -5,6 +5,7 @@
 #include "ledger/checkpoint/checking-sink.h"
 #include "ledger/checkpoint/format.h"
 #include "ledger/checkpoint/writer-temporaries.h"
+#include "ledger/read-fault.h"
 #include "ledger/trie-update.h"
 #include "ledger/trie/update.h"
 #include "ledger/wal/reader.h"
@@ -91,6 +92,7 @@ public:
   kj::Own<WalWriter> openLog() {
     setCheckpointsAside();
     for (auto& name : removeInterruptedCheckpoints(directory)) {
+      hasChanged = true;
       options.reporter.info(kj::str("removed ", name, ", left by an interrupted checkpoint"));
     }
     // What was set aside does not count any more.
@@ -117,9 +119,15 @@ private:
     }
     auto planned = planRecovery({numbers, checkpoints, hasRootCheckpoint(directory), empty});
     KJ_IF_MAYBE (error, planned.tryGet<Error>()) {
-      refuse(kj::str(name, ": ", error->message));
+      refuse(kj::str(name, ": ", error->message, " ", whatChanged()));
     }
     return kj::mv(planned.get<RecoveryPlan>());
+  }
+
+  // For the text of a refusal.
+  kj::StringPtr whatChanged() const {
+    if (!hasChanged) return "Nothing was changed.";
+    return "What this start has cut, set aside or removed stays so; its warnings say what.";
   }
 
   bool setsAside() const { return options.damage == LedgerOptions::Damage::SET_ASIDE; }
@@ -154,6 +162,11 @@ private:
       });
       KJ_IF_MAYBE (exception, failure) {
         if (isInterrupted) kj::throwFatalException(kj::mv(*exception));
+        if (isReadFault(*exception)) {
+          refuse(kj::str(name, "/", file, " does not load: ", exception->getDescription(), ". ",
+                         whatChanged(),
+                         " To start from an older checkpoint, move the files of this one away."));
+        }
         // Memory will not be larger with an older checkpoint, which takes longer, too.
         if (exception->getType() == kj::Exception::Type::OVERLOADED) {
           refuse(kj::str(name, "/", file, ": ", exception->getDescription()));
@@ -184,9 +197,11 @@ private:
       for (unsigned part = 0; part < CHECKPOINT_PARTS; ++part) {
         auto partName = checkpointPartName(checkpoint, part);
         if (directory.tryLstat(kj::Path(partName)) == nullptr) continue;
+        hasChanged = true;
         renameDamaged(directory, partName);
       }
       directory.sync();
+      hasChanged = true;
       auto to = renameDamaged(directory, checkpoint);
       directory.sync();
       options.reporter.warn(kj::str(name, "/", checkpoint, " is set aside, as ", to));
@@ -228,6 +243,7 @@ private:
       if (!setsAside()) refuse(kj::str(name, ": ", error->message));
       return setLogAside(damage);
     }
+    hasChanged = true;
     auto cut = cutTornTail(directory, damage);
     options.reporter.warn(kj::str(
         name, "/", walSegmentName(cut.segment), ": cut ", cut.length, " bytes at offset ",
@@ -236,6 +252,7 @@ private:
   }
 
   void setLogAside(const WalDamage& damage) {
+    hasChanged = true;
     auto aside = setAside(directory, segments, damage);
     auto& cut = aside.cut;
     options.reporter.warn(kj::str(
@@ -321,9 +338,10 @@ private:
   const Store& store;
   const ThreadPool& pool;
   LedgerOptions& options;
+  bool hasChanged = false;  // Anything in the directory.
   kj::Array<WalSegment> segments;
   RecoveryPlan plan;
-  kj::Maybe<uint64_t> checkpoint;      // The one that was loaded, if it has a number.
+  kj::Maybe<uint64_t> checkpoint;     // The one that was loaded, if it has a number.
   kj::Vector<kj::String> unreadable;  // Those that were tried before it.
 };
 

@@ -3,6 +3,7 @@
 
 #include "ledger/checkpoint/names.h"
 #include "ledger/checkpoint/part-stream.h"
+#include "ledger/read-fault.h"
 #include "ledger/wal/crc32c.h"
 
 #include <kj/debug.h>
@@ -11,16 +12,21 @@ namespace ledger {
 namespace {
 
 kj::Own<const kj::ReadableFile> open(const kj::ReadableDirectory& directory, kj::StringPtr name) {
-  KJ_IF_MAYBE (file, directory.tryOpenFile(kj::Path(name))) {
+  auto opened = readOrBlameDisk(name, 0, [&]() { return directory.tryOpenFile(kj::Path(name)); });
+  KJ_IF_MAYBE (file, opened) {
     return kj::mv(*file);
   }
   KJ_FAIL_REQUIRE("a checkpoint file is missing", name);
 }
 
+uint64_t sizeOf(const kj::ReadableFile& file, kj::StringPtr name) {
+  return readOrBlameDisk(name, 0, [&]() { return file.stat().size; });
+}
+
 void readHeader(const kj::ReadableDirectory& directory, kj::StringPtr name,
                 CheckpointLayout& checkpoint) {
   auto file = open(directory, name);
-  uint64_t size = file->stat().size;
+  uint64_t size = sizeOf(*file, name);
   auto prefix = readExactly(*file, name, 0, CHECKPOINT_PREFIX_SIZE);
   uint16_t magic = readU16(prefix.slice(0, 2));
   uint16_t version = readU16(prefix.slice(2, 4));
@@ -62,7 +68,7 @@ void openParts(const kj::ReadableDirectory& directory, kj::StringPtr name,
     auto& part = checkpoint.parts[i];
     part.name = checkpointPartName(name, i);
     part.file = open(directory, part.name);
-    part.size = part.file->stat().size;
+    part.size = sizeOf(*part.file, part.name);
   }
 }
 

@@ -36,7 +36,8 @@ struct CheckpointLayout {
   uint64_t nodes() const;  // Of all parts.
 };
 
-// Throws at any fault, with file, what was expected and what was found.
+// Throws at any fault, with file, what was expected and what was found; and if a file cannot be
+// read (read-fault.h).
 CheckpointLayout openCheckpoint(const kj::ReadableDirectory& directory, kj::StringPtr name);
 
 // One trie, as the top part has it.

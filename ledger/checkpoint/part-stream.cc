@@ -2,6 +2,7 @@
 #include "ledger/checkpoint/part-stream.h"
 
 #include "ledger/checkpoint/format.h"
+#include "ledger/read-fault.h"
 #include "ledger/wal/crc32c.h"
 
 #include <kj/debug.h>
@@ -17,7 +18,7 @@ constexpr size_t BUFFER_SIZE = 256 << 10;
 kj::Array<kj::byte> readExactly(const kj::ReadableFile& file, kj::StringPtr name, uint64_t offset,
                                 size_t length) {
   auto bytes = kj::heapArray<kj::byte>(length);
-  size_t got = file.read(offset, bytes);
+  size_t got = readOrBlameDisk(name, offset, [&]() { return file.read(offset, bytes); });
   KJ_REQUIRE(got == length, "a checkpoint file is shorter than it should be", name, offset, length,
              got);
   return bytes;
@@ -40,7 +41,9 @@ void PartStream::fill() {
   begin = 0;
   large = nullptr;
   size_t wanted = kj::min(uint64_t(buffer.size() - end), bodyEnd - fetched);
-  size_t got = file.read(fetched, buffer.slice(end, end + wanted));
+  size_t got = readOrBlameDisk(fileName, fetched, [&]() {
+    return file.read(fetched, buffer.slice(end, end + wanted));
+  });
   KJ_REQUIRE(got == wanted, "a checkpoint file became shorter while it was read", fileName, fetched,
              wanted, got);
   crc = extendCrc32c(crc, buffer.slice(end, end + got).asConst());
@@ -61,7 +64,7 @@ kj::ArrayPtr<const kj::byte> PartStream::takeAcross(uint64_t length, kj::StringP
   memcpy(large.begin(), buffer.begin() + begin, held);
   begin = end = 0;
   auto rest = large.slice(held, length);
-  size_t got = file.read(fetched, rest);
+  size_t got = readOrBlameDisk(fileName, fetched, [&]() { return file.read(fetched, rest); });
   KJ_REQUIRE(got == rest.size(), "a checkpoint file became shorter while it was read", fileName,
              fetched, rest.size(), got);
   crc = extendCrc32c(crc, rest);

@@ -30,8 +30,9 @@ struct CheckpointReadOptions {
 };
 
 // Reads checkpoint `name` (checkpointName() or ROOT_CHECKPOINT_NAME; symbolic links are followed)
-// into `sink`. Throws at any fault, with file, offset, what was expected and what was found; the
-// sink then has an incomplete part of the checkpoint, not to be used.
+// into `sink`. Throws at any fault, with file, offset, what was expected and what was found; and if
+// a file cannot be read (read-fault.h). The sink then has an incomplete part of the checkpoint, not
+// to be used.
 // Memory: a buffer of 1 MiB per thread, one payload where it is larger, one byte per node of the
 // parts being read, 33 bytes per node of the top part.
 void readCheckpoint(const kj::ReadableDirectory& directory, kj::StringPtr name,

@@ -53,8 +53,8 @@ void CheckpointFile::writeOut(kj::ArrayPtr<const kj::byte> more) {
   KJ_CONTEXT("writing a checkpoint file", name, written, more.size());
   file.write(written, more);
   crc = extendCrc32c(crc, more);
-  // One write is on its way to the disk while the next is filled, and no more: whoever syncs the log
-  // meanwhile does not wait behind a long queue.
+  // One write is on its way to the disk while the next is filled, and no more: whoever syncs the
+  // log meanwhile does not wait behind a long queue.
   writeBack(file, written - inFlight, inFlight,
             SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
   writeBack(file, written, more.size(), SYNC_FILE_RANGE_WRITE);

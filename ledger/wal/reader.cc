@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/wal/reader.h"
 
+#include "ledger/read-fault.h"
 #include "ledger/wal/crc32c.h"
 
 #include <kj/debug.h>
@@ -69,7 +70,9 @@ kj::ArrayPtr<const kj::byte> WalReader::currentPage() {
   uint64_t pageStart = offset - offset % WAL_PAGE_SIZE;
   if (pageStart < bufferStart || pageStart >= bufferStart + bufferFill) {
     size_t wanted = kj::min(uint64_t(BUFFER_SIZE), current.size - pageStart);
-    size_t got = file->read(pageStart, buffer.slice(0, wanted));
+    size_t got = readOrBlameDisk(walSegmentName(current.number), pageStart, [&]() {
+      return file->read(pageStart, buffer.slice(0, wanted));
+    });
     KJ_REQUIRE(got == wanted, "a log segment became shorter while it was read",
                walSegmentName(current.number), pageStart, wanted, got);
     bufferStart = pageStart;

@@ -44,7 +44,7 @@ public:
   KJ_DISALLOW_COPY(WalReader);
 
   // Null at the end of the log, or at damage: see damage(). Throws if a record is sound but
-  // compressed, which no ledger writes, and if the file cannot be read.
+  // compressed, which no ledger writes, and if the file cannot be read (read-fault.h).
   kj::Maybe<WalRecord> next();
 
   // Null while there is none: after next() returned null, the log ended clean.

@@ -13,8 +13,7 @@ using From = RecoveryStart::From;
 
 template <typename... Params>
 Error refusal(Params&&... why) {
-  return makeError(Code::FAILED_PRECONDITION, Reason::UNSPECIFIED, kj::fwd<Params>(why)...,
-                   " Nothing was changed.");
+  return makeError(Code::FAILED_PRECONDITION, Reason::UNSPECIFIED, kj::fwd<Params>(why)...);
 }
 
 RecoveryStart fromCheckpoint(uint64_t number) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger/wal/torn-tail.h"
 
+#include "ledger/read-fault.h"
 #include "ledger/wal/crc32c.h"
 
 #include <kj/debug.h>
@@ -129,13 +130,17 @@ kj::Maybe<Error> refuseUnlessTorn(const kj::ReadableDirectory& directory,
              "the damage lies outside the segment", walSegmentName(damage.at.segment),
              damage.at.offset, size);
 
-  if (!canBeOneGroup(*file, damage, size)) {
+  const auto name = walSegmentName(damage.at.segment);
+  if (!readOrBlameDisk(name, damage.at.offset,
+                       [&]() { return canBeOneGroup(*file, damage, size); })) {
     return refusal(damage, kj::str(size - damage.goodEnd,
                                    " bytes follow the last good record, and one write of the log "
                                    "has at most ",
                                    WAL_MAX_GROUP, " or is one record, which these are not"));
   }
-  KJ_IF_MAYBE (next, findRecord(*file, damage.at.offset, size)) {
+  auto found = readOrBlameDisk(name, damage.at.offset,
+                               [&]() { return findRecord(*file, damage.at.offset, size); });
+  KJ_IF_MAYBE (next, found) {
     return refusal(damage, kj::str("a sound record follows at offset ", *next));
   }
   return nullptr;

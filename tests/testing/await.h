@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Waits for what other threads do, with an end: what never comes is a failure that says what it was,
-// not a test that hangs.
+// Waits for what other threads do, with an end: what never comes is a failure that says what it
+// was, not a test that hangs.
 
 #include <kj/debug.h>
 #include <kj/mutex.h>

@@ -116,6 +116,10 @@ public:
   void datasync() const override { sync(Operation::DATASYNC); }
   size_t read(uint64_t offset, kj::ArrayPtr<kj::byte> buffer) const override {
     std::lock_guard lock(disk.mutex);
+    if (!disk.unreadable.empty() && name == disk.unreadable && offset <= disk.unreadableAt &&
+        disk.unreadableAt < offset + buffer.size()) {
+      KJ_FAIL_SYSCALL("injected fault", EIO);
+    }
     if (offset >= content->bytes.size()) return 0;
     auto length = std::min<uint64_t>(buffer.size(), content->bytes.size() - offset);
     memcpy(buffer.begin(), content->bytes.data() + offset, length);
@@ -337,6 +341,12 @@ void SimulatedDisk::failAt(int step, Fault how, size_t written) {
 void SimulatedDisk::crashAt(int step) {
   std::lock_guard lock(mutex);
   crashStep = step;
+}
+
+void SimulatedDisk::failReads(const std::string& name, uint64_t offset) {
+  std::lock_guard lock(mutex);
+  unreadable = name;
+  unreadableAt = offset;
 }
 
 void SimulatedDisk::lieAt(int step) {

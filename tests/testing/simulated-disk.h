@@ -49,6 +49,10 @@ public:
   void failAt(int step, Fault how, size_t written = 0);
   void crashAt(int step);  // ALL_FROM_A_STEP, in addition.
 
+  // Every read that touches byte `offset` of this file fails, until another is chosen. An empty
+  // name: none does.
+  void failReads(const std::string& name, uint64_t offset = 0);
+
   // A sync that does nothing, though the program believes it. Or a rename that is on disk at once
   // and overtakes the changes of names before it, as if the directory's last sync had not been.
   void lieAt(int step);
@@ -118,6 +122,8 @@ private:
   std::string lastChange;  // Its label.
 
   int steps = 0;
+  std::string unreadable;  // A file's name.
+  uint64_t unreadableAt = 0;
   int failStep = NEVER;
   int crashStep = NEVER;
   int lieStep = NEVER;
