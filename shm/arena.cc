@@ -12,7 +12,7 @@ kj::OneOf<kj::Own<const Arena>, Shortage> Arena::create(uint32_t id, uint64_t ca
   const uint64_t page = pageSize();
   KJ_REQUIRE(capacity > 0 && capacity <= std::numeric_limits<uint64_t>::max() - page,
              "not a capacity for an arena", capacity);
-  const uint64_t size = (capacity + page - 1) / page * page;
+  const uint64_t size = roundUp(capacity, page);
 
   auto answer = budget.reserve(size);
   KJ_SWITCH_ONEOF(answer) {

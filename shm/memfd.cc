@@ -128,7 +128,7 @@ void Memfd::commit(uint64_t offset, uint64_t length, Warm warm) const {
   // Huge pages in the middle, small ones at the ends.
   uint64_t hugeBegin = offset, hugeEnd = offset;
   if (warm == Warm::YES && hugePageSize() > 0) {
-    const auto begin = (offset + hugePageSize() - 1) / hugePageSize() * hugePageSize();
+    const auto begin = roundUp(offset, hugePageSize());
     const auto end = (offset + length) / hugePageSize() * hugePageSize();
     if (begin < end && commitHuge(bytes().slice(begin, end))) {
       hugeBegin = begin;

@@ -17,6 +17,11 @@ namespace shm {
 // The kernel's page: what is committed, mapped and sized is a multiple of it. Bytes.
 uint64_t pageSize();
 
+// To a multiple of `to`; neither may be near the end of the numbers.
+constexpr uint64_t roundUp(uint64_t bytes, uint64_t to) {
+  return (bytes + to - 1) / to * to;
+}
+
 // Thread: const methods from any thread. The bytes themselves are the owner's to synchronise.
 class Memfd final {
 public:

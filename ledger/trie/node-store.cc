@@ -7,12 +7,6 @@
 
 namespace ledger {
 
-namespace {
-uint64_t roundUp(uint64_t bytes, uint64_t to) {
-  return (bytes + to - 1) / to * to;
-}
-}  // namespace
-
 NodeStore::NodeStore(kj::Own<const shm::MemoryBudget> budget, SegmentSizes sizes)
     : budget(kj::mv(budget)), sizes(sizes), table(kj::atomicAddRef(*this->budget), *this, 1) {
   KJ_REQUIRE(sizes.first >= shm::pageSize() && sizes.most >= sizes.first && sizes.commitStep > 0 &&
@@ -22,7 +16,7 @@ NodeStore::NodeStore(kj::Own<const shm::MemoryBudget> budget, SegmentSizes sizes
 uint32_t NodeStore::open(uint32_t group) {
   auto most = std::min(sizes.most, (uint64_t(1) << NodeRef::SLOT_BITS) * NODE_SLOT_SIZE);
   auto wanted = group < 32 ? sizes.first << group : most;
-  auto size = roundUp(std::min(wanted, most), shm::pageSize());
+  auto size = shm::roundUp(std::min(wanted, most), shm::pageSize());
   segments.add(Segment{shm::Memfd::create("ledgerd-nodes", size)});
   bases[group].store(segments.back().memory->bytes().begin(), std::memory_order_release);
   return size / NODE_SLOT_SIZE;
@@ -32,7 +26,7 @@ kj::Maybe<shm::Shortage> NodeStore::extend(uint32_t group, uint32_t end) {
   auto& segment = segments[group];
   auto needed = uint64_t(end) * NODE_SLOT_SIZE;
   if (needed <= segment.committed) return nullptr;
-  auto target = std::min(segment.memory->size(), roundUp(needed, sizes.commitStep));
+  auto target = std::min(segment.memory->size(), shm::roundUp(needed, sizes.commitStep));
   auto more = target - segment.committed;
   KJ_SWITCH_ONEOF(budget->reserve(more)) {
     KJ_CASE_ONEOF(shortage, shm::Shortage) {

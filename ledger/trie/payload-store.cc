@@ -12,10 +12,6 @@ namespace {
 
 constexpr uint64_t HEADER_SPACE = 64;  // Of a segment: its header, padded to a cache line.
 
-uint64_t roundUp(uint64_t bytes, uint64_t to) {
-  return (bytes + to - 1) / to * to;
-}
-
 struct SizeClass {
   unsigned number;
   uint64_t space;
@@ -24,12 +20,12 @@ struct SizeClass {
 // Up to 1 KiB a class every 8 bytes; above, eight classes to each doubling.
 SizeClass classOf(uint64_t bytes) {
   if (bytes <= 1024) {
-    auto space = roundUp(bytes, 8);
+    auto space = shm::roundUp(bytes, 8);
     return {unsigned(space / 8 - 1), space};
   }
   unsigned doubling = std::bit_width(bytes - 1) - 11;  // 0 for (1 KiB, 2 KiB].
   uint64_t step = uint64_t(128) << doubling;
-  auto space = roundUp(bytes, step);
+  auto space = shm::roundUp(bytes, step);
   return {unsigned(128 + 8 * doubling + (space - (uint64_t(1024) << doubling)) / step - 1), space};
 }
 
@@ -52,7 +48,7 @@ PayloadStore::Segment::~Segment() noexcept(false) {
 
 PayloadStore::Segment PayloadStore::newSegment(uint64_t bytes) const {
   Segment segment;
-  segment.memory = kj::atomicRefcounted<ValueSegment>(roundUp(bytes, shm::pageSize()));
+  segment.memory = kj::atomicRefcounted<ValueSegment>(shm::roundUp(bytes, shm::pageSize()));
   segment.retired = retired.get();
   return segment;
 }
@@ -111,7 +107,7 @@ kj::Maybe<shm::Shortage> PayloadStore::allocate(kj::ArrayPtr<const Lengths> leng
 kj::Maybe<shm::Shortage> PayloadStore::extend(Segment& segment, uint64_t end) const {
   auto& memory = *segment.memory;
   if (end <= memory.committed()) return nullptr;
-  auto target = std::min(memory.capacity(), roundUp(end, sizes.commitStep));
+  auto target = std::min(memory.capacity(), shm::roundUp(end, sizes.commitStep));
   auto more = target - memory.committed();
   auto reserved = budget->reserve(more);
   if (reserved.is<shm::Shortage>()) {
