@@ -101,7 +101,7 @@ TEST_P(FaultPoints, LoseNothing) {
         auto bytes = readFile(scratch / name);
         left[name] = std::string(bytes.asChars().begin(), bytes.size());
       }
-      EXPECT_EQ(judge(workload, left, historyAfter(done)), "");
+      EXPECT_EQ(judge(workload, left, historyAfter(done), History::After::KILL).problem, "");
     }
   }
   printf("killed %d times at %s\n", kills, GetParam().name);

@@ -55,17 +55,44 @@ bool hasTornBytes(const FileBytes& files, const std::string& tornBytes) {
   });
 }
 
-std::string judgeOpen(const Workload& workload, SimulatedDisk& disk, const History& history) {
+// What a start may warn of: a torn tail, and what --recover gave up, if it was asked for.
+bool isExpected(const std::string& warning, bool recovered) {
+  if (warning.find("torn end of a write") != warning.npos) return true;
+  return recovered && warning.find("as --recover asks") != warning.npos;
+}
+
+// Opens a ledger. Pages that were not synced may be missing before others that are there, which
+// looks like damage.
+kj::Own<Ledger> openSurvivor(const Workload& workload, SimulatedDisk& disk, const Reports& reports,
+                             History::After after, bool& wasRefused) {
+  kj::Own<Ledger> ledger;
+  KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() {
+                 ledger = openLedger(disk.directory(), reports, workload.setting);
+               })) {
+    const std::string text = exception->getDescription().cStr();
+    if (after == History::After::KILL || !workload.setting.syncsLate() ||
+        text.find("the log is damaged: file ") == text.npos) {
+      kj::throwFatalException(kj::mv(*exception));
+    }
+    wasRefused = true;
+    ledger = openLedger(disk.directory(), reports, workload.setting,
+                        LedgerOptions::Damage::SET_ASIDE);
+  }
+  return ledger;
+}
+
+std::string judgeOpen(const Workload& workload, SimulatedDisk& disk, const History& history,
+                      History::After after, bool& wasRefused) {
   Reports reports;
   std::vector<int> sets;
   {
-    auto ledger = openLedger(disk.directory(), reports);
+    auto ledger = openSurvivor(workload, disk, reports, after, wasRefused);
     awaitIdle(*ledger);
-    KJ_IF_MAYBE (found, findForest(workload, *ledger, history)) {
+    KJ_IF_MAYBE (found, findForest(workload, *ledger, history, after)) {
       sets = *found;
     } else {
       return "its states are not those of the acknowledged Sets:" + hex(statesOf(*ledger)) +
-             " instead of" + hex(workload.forest(history.possible().back()));
+             " instead of" + hex(workload.forest(history.possible(after).back()));
     }
     KJ_IF_MAYBE (number, history.checkpoint) {
       auto newest = ledger->stats().checkpoints.newest;
@@ -74,7 +101,7 @@ std::string judgeOpen(const Workload& workload, SimulatedDisk& disk, const Histo
     auto difference = workload.compareValues(*ledger);
     if (!difference.empty()) return difference;
     for (auto& text : reports.warnings()) {
-      if (text.find("torn end of a write") == text.npos) return "it warns: " + text;
+      if (!isExpected(text, wasRefused)) return "it warns: " + text;
     }
     auto debris = findDebris(disk.now());
     if (!debris.empty()) return debris;
@@ -87,7 +114,7 @@ std::string judgeOpen(const Workload& workload, SimulatedDisk& disk, const Histo
     auto expected = statesOf(*ledger);
     awaitIdle(*ledger);
     ledger = nullptr;
-    ledger = openLedger(disk.directory(), reports);
+    ledger = openLedger(disk.directory(), reports, workload.setting);
     if (statesOf(*ledger) != expected) {
       return "opened again, it has" + hex(statesOf(*ledger)) + " instead of" + hex(expected);
     }
@@ -95,22 +122,27 @@ std::string judgeOpen(const Workload& workload, SimulatedDisk& disk, const Histo
     if (!difference.empty()) return "opened again: " + difference;
   }
   for (auto& text : reports.warnings()) {
-    if (text.find("torn end of a write") == text.npos) return "it warns: " + text;
+    if (!isExpected(text, wasRefused)) return "it warns: " + text;
   }
   return "";
 }
 
 }  // namespace
 
-std::vector<std::vector<int>> History::possible() const {
+std::vector<std::vector<int>> History::possible(After after) const {
   std::vector<std::vector<int>> sequences = {{}};
+  std::vector<std::vector<int>> cutShort;  // Those that end before a Set that was lost.
+  bool mayBeLost = false;
   for (auto& entry : entries) {
     const size_t count = sequences.size();
+    mayBeLost |= after == After::CRASH && entry.fate == Fate::UNSYNCED;
+    if (mayBeLost) cutShort.insert(cutShort.end(), sequences.begin(), sequences.end());
     if (entry.fate == Fate::UNKNOWN) {
       for (size_t i = 0; i < count; ++i) sequences.push_back(sequences[i]);
     }
     for (size_t i = 0; i < count; ++i) sequences[i].push_back(entry.set);
   }
+  sequences.insert(sequences.begin(), cutShort.begin(), cutShort.end());
   return sequences;
 }
 
@@ -125,29 +157,31 @@ std::vector<std::string> Reports::warnings() const {
 }
 
 kj::Maybe<std::vector<int>> findForest(const Workload& workload, const Ledger& ledger,
-                                       const History& history) {
+                                       const History& history, History::After after) {
   auto states = statesOf(ledger);
-  for (auto& sets : history.possible()) {
+  for (auto& sets : history.possible(after)) {
     if (workload.forest(sets) == states) return sets;
   }
   return nullptr;
 }
 
-std::string judge(const Workload& workload, const FileBytes& files, const History& history) {
+Verdict judge(const Workload& workload, const FileBytes& files, const History& history,
+              History::After after) {
   SimulatedDisk disk(files);
-  std::string problem;
-  KJ_IF_MAYBE (exception,
-               kj::runCatchingExceptions([&]() { problem = judgeOpen(workload, disk, history); })) {
-    problem = std::string("it does not open: ") + exception->getDescription().cStr();
+  Verdict verdict;
+  KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() {
+                 verdict.problem = judgeOpen(workload, disk, history, after, verdict.wasRefused);
+               })) {
+    verdict.problem = std::string("it does not open: ") + exception->getDescription().cStr();
   }
-  return problem;
+  return verdict;
 }
 
 std::string CrashJudge::crashNow(const SimulatedDisk& disk, SimulatedDisk::Tears tears,
                                  const History& history) {
   size_t hashOfHistory = 0;
   auto mix = [](size_t& into, size_t value) { into = (into ^ value) * 0x9E3779B97F4A7C15 + 1; };
-  for (auto& entry : history.entries) mix(hashOfHistory, 2 * entry.set + int(entry.fate));
+  for (auto& entry : history.entries) mix(hashOfHistory, 3 * entry.set + int(entry.fate));
   KJ_IF_MAYBE (number, history.checkpoint) mix(hashOfHistory, *number);
   for (auto& files : disk.afterCrash(tears)) {
     ++all;
@@ -159,7 +193,11 @@ std::string CrashJudge::crashNow(const SimulatedDisk& disk, SimulatedDisk::Tears
       mix(hash, std::hash<std::string>()(bytes));
     }
     auto [verdict, isNew] = seen.try_emplace(hash);
-    if (isNew) verdict->second = judge(workload, files, history);
+    if (isNew) {
+      auto judged = judge(workload, files, history, History::After::CRASH);
+      verdict->second = judged.problem;
+      refusals += judged.wasRefused;
+    }
     if (!verdict->second.empty()) return verdict->second;
   }
   return "";

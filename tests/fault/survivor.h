@@ -18,8 +18,11 @@ namespace ledger::testing {
 struct History {
   enum class Fate {
     ACKNOWLEDGED,  // Must be there.
+    UNSYNCED,      // Acknowledged, and with the machine it may be lost, with all that follow.
     UNKNOWN        // In flight, or failed with the log's state unknown: there or not, but whole.
   };
+  // What happened since.
+  enum class After { KILL, CRASH };  // To the process; to the machine.
   struct Entry {
     int set;
     Fate fate;
@@ -28,7 +31,7 @@ struct History {
   kj::Maybe<uint64_t> checkpoint;  // The newest one that was asked for, and is said to be on disk.
 
   // Every sequence of Sets that may be there.
-  std::vector<std::vector<int>> possible() const;
+  std::vector<std::vector<int>> possible(After after) const;
 };
 
 // Collects what a ledger reports. Thread: any.
@@ -45,11 +48,17 @@ private:
 
 // Whether `ledger`'s forest is one that `history` allows; then the Sets that are in it. Else null.
 kj::Maybe<std::vector<int>> findForest(const Workload& workload, const Ledger& ledger,
-                                       const History& history);
+                                       const History& history, History::After after);
 
-// Opens a ledger on `files`, compares it, has it take a Set, and opens it again. Empty: all is
-// well; else what is wrong.
-std::string judge(const Workload& workload, const FileBytes& files, const History& history);
+struct Verdict {
+  std::string problem;        // Empty: all is well.
+  bool wasRefused = false;    // As damaged: then it was opened with what --recover does.
+};
+
+// Opens a ledger on `files`, compares it, has it take a Set, and opens it again. A start may be
+// refused only after a crash of the machine, and if the workload's log is synced late.
+Verdict judge(const Workload& workload, const FileBytes& files, const History& history,
+              History::After after);
 
 // Judges all that a crash may leave of a disk, each different outcome once. Thread: one at a time.
 class CrashJudge final {
@@ -62,10 +71,12 @@ public:
 
   size_t considered() const { return all; }
   size_t judged() const { return seen.size(); }  // Each that another one was like, once.
+  size_t refused() const { return refusals; }    // Of these, at the first attempt.
 
 private:
   const Workload& workload;
   size_t all = 0;
+  size_t refusals = 0;
   std::unordered_map<size_t, std::string> seen;  // What is wrong, by a hash of files and history.
 };
 

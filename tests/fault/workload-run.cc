@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/fault/workload-run.h"
 
+#include "ledger/wal/segment.h"
+#include "tests/testing/await.h"
+
 #include <kj/debug.h>
 
 namespace ledger::testing {
 
+using After = History::After;
 using Fate = History::Fate;
 using Kind = Action::Kind;
 
@@ -53,7 +57,9 @@ void WorkloadRun::forget(int set) {
 void WorkloadRun::open() {
   ledger = nullptr;
   auto attempt = [&]() {
-    return kj::runCatchingExceptions([&]() { ledger = openLedger(disk.directory(), reports); });
+    return kj::runCatchingExceptions([&]() {
+      ledger = openLedger(disk.directory(), reports, workload.setting);
+    });
   };
   KJ_IF_MAYBE (exception, attempt()) {
     switch (behaviour) {
@@ -67,12 +73,13 @@ void WorkloadRun::open() {
       wrong(std::string("no start after a fault: ") + again->getDescription().cStr());
     }
   }
+  lastSegment = ledger->stats().activeSegment;
   resolve();
 }
 
 // What is in the log now is certain.
 void WorkloadRun::resolve() {
-  KJ_IF_MAYBE (sets, findForest(workload, *ledger, known)) {
+  KJ_IF_MAYBE (sets, findForest(workload, *ledger, known, After::KILL)) {
     std::lock_guard lock(mutex);
     known.entries.clear();
     for (int set : *sets) known.entries.push_back({set, Fate::ACKNOWLEDGED});
@@ -86,10 +93,38 @@ kj::Maybe<Error> WorkloadRun::trySet(int number) {
   note(number, Fate::UNKNOWN);
   auto result = workload.set(*ledger, number);
   if (result.is<Error>()) return kj::mv(result.get<Error>());
-  note(number, Fate::ACKNOWLEDGED);
+  note(number, workload.setting.syncsLate() ? Fate::UNSYNCED : Fate::ACKNOWLEDGED);
+  noteSyncs();
   if (result.get<RootHash>() != workload.state(number)) wrong("a Set led to another state");
   awaitIdle(*ledger);
   return nullptr;
+}
+
+// Of the Sets that a late sync may have reached by now. With an interval that is over before the
+// next Set, all of them; without one, those of the segments before the last.
+void WorkloadRun::noteSyncs() {
+  size_t synced = 0;
+  switch (workload.setting.walSync.mode) {
+    case SyncPolicy::Mode::ALWAYS: return;
+    case SyncPolicy::Mode::INTERVAL:
+      await("the sync", [&]() {
+        return disk.isSynced(walSegmentName(ledger->stats().activeSegment).cStr()) ||
+               ledger->stats().log.state != LogHealth::State::GOOD;
+      });
+      if (ledger->stats().log.state != LogHealth::State::GOOD) return;
+      synced = known.entries.size();
+      break;
+    case SyncPolicy::Mode::NEVER:
+      if (ledger->stats().activeSegment == lastSegment) return;
+      synced = known.entries.size() - 1;
+      break;
+  }
+  lastSegment = ledger->stats().activeSegment;
+  std::lock_guard lock(mutex);
+  for (size_t i = 0; i < synced; ++i) {
+    auto& fate = known.entries[i].fate;
+    if (fate == Fate::UNSYNCED) fate = Fate::ACKNOWLEDGED;
+  }
 }
 
 void WorkloadRun::set(int number) {
@@ -116,13 +151,13 @@ void WorkloadRun::refused(int number, const Error& error) {
 
   auto before = known;
   if (health == LogHealth::State::FAILED) before.entries.pop_back();
-  if (findForest(workload, *ledger, before) == nullptr) wrong("a refused Set is in the forest");
+  if (findForest(workload, *ledger, before, After::KILL) == nullptr) wrong("a refused Set is in the forest");
   auto difference = workload.compareValues(*ledger);
   if (!difference.empty()) wrong("reads after a fault: " + difference);
 
   if (health == LogHealth::State::FAILED || behaviour != Disk::FAILS_ONCE) {
     makeKnown(false);
-    auto newest = workload.forest(before.possible()[0]).back();
+    auto newest = workload.forest(before.possible(After::KILL)[0]).back();
     if (workload.setAnother(*ledger, newest).is<RootHash>()) {
       wrong("a Set is taken though the log cannot be written");
     }
@@ -158,6 +193,9 @@ void WorkloadRun::checkpoint() {
     KJ_IF_MAYBE (number, result.tryGet<uint64_t>()) {
       std::lock_guard lock(mutex);
       known.checkpoint = *number;
+      for (auto& entry : known.entries) {
+        if (entry.fate == Fate::UNSYNCED) entry.fate = Fate::ACKNOWLEDGED;
+      }
     }
     return result;
   };
@@ -190,7 +228,7 @@ std::string WorkloadRun::perform(CrashJudge& crashJudge) {
                  }
                  if (behaviour == Disk::FAILS_ONCE) checkpoint();
                  ledger = nullptr;
-                 auto problem = testing::judge(workload, disk.now(), known);
+                 auto problem = testing::judge(workload, disk.now(), known, After::KILL).problem;
                  if (!problem.empty()) wrong("at the end: " + problem);
                })) {
     ledger = nullptr;

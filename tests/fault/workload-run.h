@@ -53,6 +53,7 @@ private:
   void refused(int number, const Error& error);
   void checkpoint();
   void resolve();
+  void noteSyncs();
   void note(int set, History::Fate fate);
   void forget(int set);
   void makeKnown(bool whether);
@@ -66,6 +67,7 @@ private:
   CrashJudge* judge = nullptr;
   kj::Own<Ledger> ledger;
   bool dead = false;
+  uint64_t lastSegment = 0;  // Of the log, when it was looked at last.
 
   mutable std::mutex mutex;  // Only the run itself writes what follows.
   History known;

@@ -49,12 +49,13 @@ private:
 
 }  // namespace
 
-LedgerOptions workloadOptions(const Reporter& reporter) {
+LedgerOptions workloadOptions(const Reporter& reporter, const Setting& setting) {
   LedgerOptions options{.reporter = reporter};
+  options.walSync = setting.walSync;
   options.threads = 1;  // Sets are small, and thousands of ledgers are opened.
   options.forestCapacity = FOREST_CAPACITY;
   options.walSegmentSize = SEGMENT_SIZE;
-  options.checkpoints.distance = 1;
+  options.checkpoints.distance = setting.checkpointDistance;
   options.checkpoints.keep = 1;
   options.checkpoints.threads = 1;
   options.checkpoints.diskReserve = 0;
@@ -62,17 +63,19 @@ LedgerOptions workloadOptions(const Reporter& reporter) {
   return options;
 }
 
-kj::Own<Ledger> openLedger(kj::Own<const kj::Directory> directory, const Reporter& reporter) {
+kj::Own<Ledger> openLedger(kj::Own<const kj::Directory> directory, const Reporter& reporter,
+                           const Setting& setting, LedgerOptions::Damage damage) {
+  auto options = workloadOptions(reporter, setting);
+  options.damage = damage;
   return Ledger::open(kj::mv(directory), "simulated",
-                      shm::MemoryBudget::create("--memory-limit", MEMORY_LIMIT),
-                      workloadOptions(reporter));
+                      shm::MemoryBudget::create("--memory-limit", MEMORY_LIMIT), kj::mv(options));
 }
 
 void awaitIdle(const Ledger& ledger) {
   await("the checkpoint's end", [&]() { return ledger.stats().checkpoints.running == nullptr; });
 }
 
-Workload::Workload() {
+Workload::Workload(Setting settingParam) : setting(settingParam) {
   // Three Sets fill a segment, or fewer. Forks: 4 updates the state that 3 did, 8 that of 7.
   plan = {
       {INITIAL, {{0, 3000}, {1, 40}, {2, 5000}}},
@@ -102,7 +105,7 @@ Workload::Workload() {
 
   // A clean run, with room for all states.
   SimulatedDisk clean;
-  auto options = workloadOptions(Reporter::silent());
+  auto options = workloadOptions(Reporter::silent(), setting);
   options.forestCapacity = 100;
   auto ledger = Ledger::open(clean.directory(), "simulated",
                              shm::MemoryBudget::create("--memory-limit", MEMORY_LIMIT),

@@ -20,13 +20,24 @@ namespace ledger::testing {
 
 constexpr uint32_t FOREST_CAPACITY = 4;
 
-// Small segments, a checkpoint at the end of each, one of them kept and no segment that it makes
+// What a workload's ledger is opened with, beside what is the same for all.
+struct Setting {
+  SyncPolicy walSync = {};
+  uint32_t checkpointDistance = 1;  // Segments.
+
+  // Whether acknowledged Sets may be lost with the machine.
+  bool syncsLate() const { return walSync.mode != SyncPolicy::Mode::ALWAYS; }
+};
+
+// Small segments, by default a checkpoint at the end of each, one of them kept and no segment that it makes
 // superfluous, so that little is there twice; one thread for each, so that the steps come in the
 // same order each time.
-LedgerOptions workloadOptions(const Reporter& reporter);
+LedgerOptions workloadOptions(const Reporter& reporter, const Setting& setting = {});
 
 // Of `directory`, with workloadOptions().
-kj::Own<Ledger> openLedger(kj::Own<const kj::Directory> directory, const Reporter& reporter);
+kj::Own<Ledger> openLedger(
+    kj::Own<const kj::Directory> directory, const Reporter& reporter, const Setting& setting = {},
+    LedgerOptions::Damage damage = LedgerOptions::Damage::REFUSE);
 
 // Returns once no checkpoint is being written or about to be.
 void awaitIdle(const Ledger& ledger);
@@ -45,8 +56,10 @@ struct Action {
 // Thread: const methods from any thread.
 class Workload final {
 public:
-  Workload();
+  explicit Workload(Setting setting = {});
   KJ_DISALLOW_COPY(Workload);
+
+  const Setting setting;
 
   // What the ledger finds: a log with the first two Sets, a third one torn, and a checkpoint whose
   // writer was killed.

@@ -366,6 +366,12 @@ void SimulatedDisk::onStep(kj::Function<void(const DiskStep&)> call) {
 
 // --- What there is, and what would be left ---
 
+bool SimulatedDisk::isSynced(const std::string& name) const {
+  std::lock_guard lock(mutex);
+  auto found = names.find(name);
+  return found == names.end() || found->second->edits.empty();
+}
+
 FileBytes SimulatedDisk::now() const {
   std::lock_guard lock(mutex);
   FileBytes files;

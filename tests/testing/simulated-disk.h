@@ -66,6 +66,9 @@ public:
 
   FileBytes now() const;
 
+  // Whether all bytes of that file are on disk for certain, or it is not there.
+  bool isSynced(const std::string& name) const;
+
   // What a crash at this moment may leave. COARSE: what is certain; that and all changes; that and
   // each single change of a name; each with nothing of what was not synced in files, and with all.
   // FINE: also all changes but one, the changes up to each one, and, with what is certain and with
