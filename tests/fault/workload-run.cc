@@ -151,7 +151,9 @@ void WorkloadRun::refused(int number, const Error& error) {
 
   auto before = known;
   if (health == LogHealth::State::FAILED) before.entries.pop_back();
-  if (findForest(workload, *ledger, before, After::KILL) == nullptr) wrong("a refused Set is in the forest");
+  if (findForest(workload, *ledger, before, After::KILL) == nullptr) {
+    wrong("a refused Set is in the forest");
+  }
   auto difference = workload.compareValues(*ledger);
   if (!difference.empty()) wrong("reads after a fault: " + difference);
 

@@ -29,9 +29,9 @@ struct Setting {
   bool syncsLate() const { return walSync.mode != SyncPolicy::Mode::ALWAYS; }
 };
 
-// Small segments, by default a checkpoint at the end of each, one of them kept and no segment that it makes
-// superfluous, so that little is there twice; one thread for each, so that the steps come in the
-// same order each time.
+// Small segments, by default a checkpoint at the end of each, one of them kept and no segment that
+// it makes superfluous, so that little is there twice; one thread for each, so that the steps come
+// in the same order each time.
 LedgerOptions workloadOptions(const Reporter& reporter, const Setting& setting = {});
 
 // Of `directory`, with workloadOptions().
