@@ -3,7 +3,10 @@
 
 #include "ledger/ledger.h"
 #include "schema/message-limits.h"
+#include "server/acceptor.h"
 #include "server/descriptor-shares.h"
+#include "server/grpc-listeners.h"
+#include "server/grpc-service.h"
 #include "server/host.h"
 #include "server/io-loop.h"
 #include "server/listen-socket.h"
@@ -113,7 +116,28 @@ void tellReady(kj::Maybe<int> readyFd) {
   }
 }
 
-// Waits for a signal, or for a loop that failed. Returns the exit status.
+// flow-go's gRPC service, and the way to it. Goes in this order from below.
+struct Grpc {
+  Grpc(const Options& options, const Host& host, kj::AsyncIoContext& io, uint32_t connections)
+      : listeners(kj::heap<GrpcListeners>(options.grpcSockets, options.grpcTcp)),
+        service(host, options.ioThreads),
+        acceptor(io, connections,
+                 [this](kj::AutoCloseFd connection) { service.serve(kj::mv(connection)); }) {}
+
+  // Until the promise is dropped, or a listener fails.
+  kj::Promise<void> accept() { return listeners->acceptWith(acceptor); }
+
+  void stop(kj::Duration timeout) {
+    listeners = nullptr;
+    service.stop(timeout);
+  }
+
+  kj::Own<GrpcListeners> listeners;  // Null once they are closed.
+  GrpcService service;
+  Acceptor acceptor;
+};
+
+// Waits for a signal, or for a loop or a listener that failed. Returns the exit status.
 int waitForEnd(TerminationSignals& signals, kj::AsyncIoContext& io, kj::Promise<void> failed) {
   int status = 0;
   signals.whenReceived(io.unixEventPort)
@@ -128,8 +152,11 @@ int waitForEnd(TerminationSignals& signals, kj::AsyncIoContext& io, kj::Promise<
 int serve(Options options, TerminationSignals& signals) {
   spdlog::info("starting ledger service (ledgerd {})", VERSION.cStr());
   ListenSocket::refuseIfTaken(options.socketPath);
+  for (auto& path : options.grpcSockets) ListenSocket::refuseIfTaken(path);
+  const bool withGrpc = options.grpcSockets.size() > 0 || options.grpcTcp != nullptr;
   const uint64_t descriptors = shm::raiseDescriptorLimit();
-  const auto shares = shareDescriptors(descriptors, options.ioThreads);
+  // gRPC's connections have the share of a loop.
+  const auto shares = shareDescriptors(descriptors, options.ioThreads + (withGrpc ? 1 : 0));
 
   const uint64_t memoryLimit = options.memoryLimit.orDefault(
       []() { return shm::defaultMemoryLimit(kj::newDiskFilesystem()->getRoot()); });
@@ -165,6 +192,14 @@ int serve(Options options, TerminationSignals& signals) {
 
   auto io = kj::setupAsyncIo();
   auto failure = kj::newPromiseAndCrossThreadFulfiller<void>();
+  kj::Maybe<Grpc> grpc;
+  kj::Promise<void> grpcFailed = kj::NEVER_DONE;
+  if (withGrpc) {
+    auto& started = grpc.emplace(options, host, io, shares.connections);
+    grpcFailed = started.accept().catch_([](kj::Exception&& exception) {
+      spdlog::critical("a gRPC listener failed: {}", exception.getDescription().cStr());
+    });
+  }
   kj::Vector<kj::Own<IoLoop>> loops;
   for (uint32_t index = 0; index < options.ioThreads; ++index) {
     loops.add(kj::heap<IoLoop>(host, socket.open(), options.shutdownSeconds * kj::SECONDS,
@@ -177,10 +212,14 @@ int serve(Options options, TerminationSignals& signals) {
   spdlog::info("serving on {}", socket.path().cStr());
   tellReady(options.readyFd);
 
-  const int status = waitForEnd(signals, io, kj::mv(failure.promise));
+  const int status =
+      waitForEnd(signals, io, failure.promise.exclusiveJoin(kj::mv(grpcFailed)));
   host.shuttingDown = true;
   ledger->giveUpCheckpoint();  // Calls that wait for it would hold up the end.
   for (auto& loop : loops) loop->stop();
+  KJ_IF_MAYBE (serving, grpc) {
+    serving->stop(options.shutdownSeconds * kj::SECONDS);  // While the loops do likewise.
+  }
   loops.clear();
   return status;
 }

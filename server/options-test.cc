@@ -163,6 +163,31 @@ TEST(Options, ASocketPathThatDoesNotFitIsRefused) {
   EXPECT_NE(strstr(exit.text.cStr(), "--socket"), nullptr);
 }
 
+// flow-go's flags for its gRPC service, written as its operators write them.
+TEST(Options, NameWhereGrpcIsServed) {
+  auto none = accepted({"--triedir=/t"});
+  EXPECT_EQ(none.grpcSockets.size(), 0u);
+  EXPECT_TRUE(none.grpcTcp == nullptr);
+
+  auto options = accepted({"-triedir=/t", "-ledger-service-socket", " /a/b.sock, /c d.sock ,,\t",
+                           "-ledger-service-tcp=0.0.0.0:9000"});
+  ASSERT_EQ(options.grpcSockets.size(), 2u);
+  EXPECT_EQ(options.grpcSockets[0], "/a/b.sock");
+  EXPECT_EQ(options.grpcSockets[1], "/c d.sock");
+  EXPECT_EQ(KJ_ASSERT_NONNULL(options.grpcTcp).host, "0.0.0.0");
+  EXPECT_EQ(KJ_ASSERT_NONNULL(options.grpcTcp).port, 9000);
+}
+
+TEST(Options, GrpcSocketsThatCannotBeAreRefused) {
+  refused({"--triedir=/t", "--ledger-service-tcp=localhost"});
+  refused({"--triedir=/t", "--ledger-service-tcp=localhost:70000"});
+  refused({"--triedir=/t", "--ledger-service-socket=/a,/b,/a"});
+  refused({"--triedir=/t", "--ledger-service-socket=/t/ledgerd.sock"});
+  refused({"--triedir=/t", "--socket=/a", "--ledger-service-socket=/a"});
+  const std::string tooLong = "--ledger-service-socket=/a,/" + std::string(107, 's');
+  refused({"--triedir=/t", tooLong.c_str()});
+}
+
 TEST(Options, AnUnknownFlagIsAUsageError) {
   EXPECT_EQ(refused({"--triedir=/t", "--bogus"}).status, 2);
   EXPECT_EQ(refused({"--triedir=/t", "stray"}).status, 2);

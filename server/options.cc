@@ -24,7 +24,7 @@ constexpr size_t MAX_SOCKET_PATH = sizeof(sockaddr_un::sun_path) - 1;
 
 // The flags as they were written.
 struct Texts {
-  std::string triedir, socket, socketMode = "0660";
+  std::string triedir, socket, socketMode = "0660", grpcSockets, grpcTcp;
   std::string writerUids, writerGids, readerUids, readerGids, mapStoreUids;
   std::string forestCapacity = "500", walSegmentSize = "32MiB", walSync = "always";
   std::string checkpointDistance = "100", checkpointsToKeep = "3", checkpointThreads;
@@ -117,10 +117,18 @@ void declare(CLI::App& app, Texts& texts) {
                  "could read all others. none: nobody [default: ledgerd's own user and the writers "
                  "that are named]")
       ->group("Clients");
-  app.add_option("--max-request-size", texts.maxRequestSize, "Most payload of one request")
+  app.add_option("--ledger-service-socket", texts.grpcSockets,
+                 "Unix sockets to serve flow-go's gRPC service on, separated by commas, open to the "
+                 "group (0660)")
+      ->group("Clients");
+  app.add_option("--ledger-service-tcp", texts.grpcTcp,
+                 "HOST:PORT to serve it on as well: without encryption, and to anybody who can "
+                 "connect")
+      ->group("Clients");
+  app.add_option("--max-request-size", texts.maxRequestSize, "Most payload of one request; of one in gRPC, the whole message")
       ->group("Clients")
       ->capture_default_str();
-  app.add_option("--max-response-size", texts.maxResponseSize, "Most payload of one reply")
+  app.add_option("--max-response-size", texts.maxResponseSize, "Most payload of one reply, likewise")
       ->group("Clients")
       ->capture_default_str();
   app.add_option("--inline-threshold", texts.inlineThreshold,
@@ -272,6 +280,39 @@ kj::String parseSocketPath(Checker& check, const Texts& texts) {
   return path;
 }
 
+// As flow-go reads its list: blanks around a path do not belong to it, and one of nothing is none.
+kj::Array<kj::String> parseGrpcSockets(Checker& check, const Texts& texts,
+                                       kj::StringPtr otherSocket) {
+  kj::Vector<kj::String> paths;
+  std::istringstream items(texts.grpcSockets);
+  for (std::string item; std::getline(items, item, ',');) {
+    const auto begin = item.find_first_not_of(" \t");
+    if (begin == std::string::npos) continue;
+    const auto end = item.find_last_not_of(" \t");
+    auto path = kj::str(item.substr(begin, end - begin + 1));
+    if (path.size() > MAX_SOCKET_PATH) {
+      check.problem("a path in --ledger-service-socket, \"", path, "\", has ", path.size(),
+                    " bytes; the most is ", MAX_SOCKET_PATH);
+    }
+    if (path == otherSocket || std::find(paths.begin(), paths.end(), path) != paths.end()) {
+      check.problem("--ledger-service-socket names \"", path,
+                    "\", which is another socket of this server already");
+    }
+    paths.add(kj::mv(path));
+  }
+  return paths.releaseAsArray();
+}
+
+kj::Maybe<TcpAddress> parseGrpcTcp(Checker& check, const std::string& text) {
+  if (text.empty()) return nullptr;
+  auto address = parseTcpAddress(text.c_str());
+  if (address == nullptr) {
+    check.problem("--ledger-service-tcp must be HOST:PORT, as 127.0.0.1:9000, or :PORT, not \"",
+                  text, "\"");
+  }
+  return address;
+}
+
 Options check(Checker& check, const Texts& texts) {
   Options options;
   if (texts.triedir.empty()) check.problem("--triedir is required");
@@ -287,6 +328,8 @@ Options check(Checker& check, const Texts& texts) {
   } else if (!texts.mapStoreUids.empty()) {
     options.mapStoreUids = parseIds(check, "--map-store-uid", texts.mapStoreUids);
   }
+  options.grpcSockets = parseGrpcSockets(check, texts, options.socketPath);
+  options.grpcTcp = parseGrpcTcp(check, texts.grpcTcp);
   options.forestCapacity = check.number("--mtrie-cache-size", texts.forestCapacity, 1, 65535);
   options.walSegmentSize = check.size("--wal-segment-size", texts.walSegmentSize, 32 * KIB, GIB);
   if (options.walSegmentSize % 32768 != 0) {
@@ -370,7 +413,8 @@ kj::Maybe<uint64_t> parseSize(kj::StringPtr text) {
 
 kj::OneOf<Options, Exit> parseOptions(kj::ArrayPtr<const char* const> arguments) {
   CLI::App app(
-      "ledgerd: Flow's execution ledger as a service, over Cap'n Proto and shared memory.\n"
+      "ledgerd: Flow's execution ledger as a service, over Cap'n Proto and shared memory, and over "
+      "gRPC.\n"
       "Sizes are bytes, or have a unit: 64KiB, 512MiB, 2GiB.",
       "ledgerd");
   Texts texts;

@@ -4,6 +4,7 @@
 
 #include "ledger/ledger.h"
 #include "server/access.h"
+#include "server/tcp-listener.h"
 
 #include <kj/array.h>
 #include <kj/common.h>
@@ -25,6 +26,10 @@ struct Options {
   mode_t socketMode = 0660;
   AccessRules::Names writers, readers;
   kj::Maybe<kj::Array<const uid_t>> mapStoreUids;
+
+  // Of flow-go's gRPC service, which is not served without either.
+  kj::Array<kj::String> grpcSockets;  // Paths, each as long as one may be.
+  kj::Maybe<TcpAddress> grpcTcp;
 
   uint32_t forestCapacity = 500;  // Tries, 1 to 65,535.
   uint64_t walSegmentSize = uint64_t(32) << 20;

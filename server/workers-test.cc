@@ -9,6 +9,8 @@
 
 #include <atomic>
 
+#include <unistd.h>
+
 namespace ledger::server {
 namespace {
 
@@ -136,6 +138,25 @@ TEST_F(WorkersTest, AFullQueueRefuses) {
   EXPECT_TRUE(workers.run(blocked) == nullptr);
   gate.open();
   EXPECT_EQ(running.wait(waitScope) + second.wait(waitScope) + third.wait(waitScope), 21);
+}
+
+// For a thread without an event loop; would catch a task that is lost, or called where it was
+// handed in.
+TEST_F(WorkersTest, APostedTaskIsCalledOnAWorker) {
+  Workers workers(1, 1);
+  Gate gate;
+  Count called;
+  const pid_t here = gettid();
+  ASSERT_TRUE(workers.post([&]() {
+    EXPECT_NE(gettid(), here);
+    called.add();
+    gate.pass();
+  }));
+  called.await(1);
+  ASSERT_TRUE(workers.post([&]() { called.add(); }));
+  EXPECT_FALSE(workers.post([&]() { called.add(); })) << "the queue has room for one";
+  gate.open();
+  called.await(2);
 }
 
 // Sets that were accepted are finished at shutdown; their promises must not be left hanging.

@@ -17,7 +17,7 @@ Workers::~Workers() noexcept(false) {
   threads.clear();
 }
 
-bool Workers::enqueue(kj::Function<void()> task) const {
+bool Workers::post(kj::Function<void()> task) const {
   // A refused task is destroyed by the caller, after the lock is gone.
   auto lock = state.lockExclusive();
   if (lock->stopping || lock->tasks.size() >= queueLength) return false;

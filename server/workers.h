@@ -5,7 +5,7 @@
 // A loop hands in a function and gets a promise for its result. Dropping the promise costs nothing
 // and asks the function to stop: it learns so from its Stop. A function runs on values and const
 // objects; nothing that belongs to a loop (promises, capabilities, readers, builders) may go with
-// it.
+// it. Who has no loop posts a task that finds its own way back.
 
 #include "ledger/stop.h"
 
@@ -21,7 +21,7 @@
 namespace ledger::server {
 
 // A queue that is bounded, and the threads that serve it.
-// Thread: run() from any thread with an event loop; the rest from the owner's.
+// Thread: run() from any thread with an event loop, post() from any; the rest from the owner's.
 class Workers final {
 public:
   // `queueLength` tasks may wait; more are refused.
@@ -37,6 +37,9 @@ public:
   template <typename Function>
   auto run(Function&& function) const -> kj::Maybe<kj::Promise<decltype(function(Stop::never()))>>;
 
+  // Calls `task` on a worker, and destroys it there. False: the queue is full.
+  bool post(kj::Function<void()> task) const;
+
   uint32_t queued() const { return state.lockShared()->tasks.size(); }
 
 private:
@@ -45,7 +48,6 @@ private:
     bool stopping = false;
   };
 
-  bool enqueue(kj::Function<void()> task) const;
   void serve() const;
 
   const uint32_t queueLength;
@@ -71,7 +73,7 @@ auto Workers::run(Function&& function) const
   auto paf = kj::newPromiseAndCrossThreadFulfiller<T>();
   // `fulfiller` is destroyed after `function`: what the function holds is gone when the promise is
   // rejected for want of an answer.
-  auto accepted = enqueue(
+  auto accepted = post(
       [fulfiller = kj::mv(paf.fulfiller), function = kj::fwd<Function>(function)]() mutable {
         const WantedStop<T> stop(*fulfiller);
         if (stop.requested()) return;
