@@ -22,7 +22,8 @@ TEST_P(GoldenData, GivesFlowGosAnswersInTheCore) {
   }
   auto ways = kj::arr(newCoreLedger());
   Report report;
-  runGolden(std::string(folder) + "/" + GetParam(), ways, report);
+  runGolden(std::string(folder) + "/" + GetParam(), ways, report,
+            [](const std::string& calls) { ADD_FAILURE() << calls << " is not for the core"; });
   EXPECT_EQ(report.finish(), 0);
 }
 

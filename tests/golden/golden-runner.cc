@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Compares a ledger with flow-go's golden data: see tools/golden.
 //
-//   golden-runner [--ledgerd PROGRAM] [--ways core,shm,inline] DIRECTORY...
+//   golden-runner [--ledgerd PROGRAM] [--ways core,shm,inline,grpc] DIRECTORY...
 //   golden-runner --attach SOCKET SCENARIO
 //
 // The first form runs directories of golden data; without --ledgerd only the core is tested. The
@@ -11,6 +11,7 @@
 #include "tests/golden/core-ledger.h"
 #include "tests/golden/daemon-ledger.h"
 #include "tests/golden/golden-sets.h"
+#include "tests/golden/grpc-calls.h"
 #include "tests/golden/progress-bar.h"
 #include "tests/golden/replay.h"
 
@@ -28,12 +29,12 @@ namespace ledger::golden {
 namespace {
 
 constexpr char USAGE[] =
-    "usage: golden-runner [--ledgerd PROGRAM] [--ways core,shm,inline] DIRECTORY...\n"
+    "usage: golden-runner [--ledgerd PROGRAM] [--ways core,shm,inline,grpc] DIRECTORY...\n"
     "       golden-runner --attach SOCKET SCENARIO\n";
 
 struct Arguments {
   std::string ledgerd, socket;
-  std::string ways = "core,shm,inline";
+  std::string ways = "core,shm,inline,grpc";
   std::vector<std::string> operands;
 };
 
@@ -62,24 +63,30 @@ kj::Maybe<Arguments> parse(int argc, char** argv) {
 int runDirectories(const Arguments& arguments, kj::AsyncIoContext& io) {
   Report report;
   kj::Vector<kj::Own<LedgerUnderTest>> ways;
+  bool grpc = false;
   std::istringstream names(arguments.ways);
   for (std::string name; std::getline(names, name, ',');) {
     if (name == "core") {
       ways.add(newCoreLedger());
-    } else if (name == "shm" || name == "inline") {
+    } else if (name == "shm" || name == "inline" || name == "grpc") {
       if (arguments.ledgerd.empty()) {
         report.skipped(kj::str("ledgerd, ", name.c_str()), "no --ledgerd given");
-        continue;
+      } else if (name == "grpc") {
+        grpc = true;
+      } else {
+        ways.add(newDaemonLedger(
+            io, arguments.ledgerd,
+            name == "shm" ? client::TransportChoice::SHM : client::TransportChoice::INLINE));
       }
-      ways.add(newDaemonLedger(
-          io, arguments.ledgerd,
-          name == "shm" ? client::TransportChoice::SHM : client::TransportChoice::INLINE));
     } else {
       fprintf(stderr, "golden-runner: unknown way: %s\n%s", name.c_str(), USAGE);
       return 2;
     }
   }
-  for (auto& directory : arguments.operands) runGolden(directory, ways, report);
+  auto onGrpcCalls = [&](const std::string& folder) {
+    if (grpc) runGrpcCalls(io, arguments.ledgerd, folder, report);
+  };
+  for (auto& directory : arguments.operands) runGolden(directory, ways, report, onGrpcCalls);
   return report.finish();
 }
 
