@@ -92,10 +92,15 @@ TEST_F(SmallReplies, RefusesWhatIsTooLongToSend) {
   expectRefusal(call(GrpcMethod::PROVE, requestMessage(state, {"a", "a"})),
                 Code::RESOURCE_EXHAUSTED, tooLong(10 + 2 * proof));
   // So much too long that nobody looks how long it would be.
-  auto large = requestMessage(state, {"a"});
-  for (int i = 0; i < 100; ++i) large.message(2, testing::keyMessage("a"));
-  expectRefusal(call(GrpcMethod::PROVE, large), Code::RESOURCE_EXHAUSTED,
-                "grpc: trying to send message larger than max (over 1200 vs. 300)");
+  const auto key = keyOf("large");
+  const auto large = kj::heapArray<kj::byte>(1 << 20);
+  const EncodedKey keys[] = {key};
+  const Value values[] = {large};
+  const auto next = service.ledger->set(state, keys, values, nullptr, Stop::never());
+  auto request = requestMessage(next.get<RootHash>(), {});
+  for (int i = 0; i < 64; ++i) request.message(2, testing::keyMessage("large"));
+  expectRefusal(call(GrpcMethod::PROVE, request), Code::RESOURCE_EXHAUSTED,
+                "grpc: trying to send message larger than max (over 67108864 vs. 300)");
 }
 
 TEST_F(GrpcOperations, TellsHowLongARequestMayBe) {

@@ -21,9 +21,11 @@ constexpr kj::StringPtr HEALTH_SERVICE = "grpc.health.v1.Health"_kj;
 // A register read takes some 2 us and a key some 30 bytes: what is longer takes over 100 us.
 constexpr uint64_t SMALL_REQUEST = 2048;
 
-// A proof that is too long is planned up to so many times the limit, to tell its length as flow-go
-// does; beyond that only that it is longer.
-constexpr uint64_t TOLD_LENGTHS = 4;
+// How far a proof is planned that is too long, to tell its length as flow-go does. Of one that is
+// longer yet nothing else is told.
+uint64_t longestTold(const ServiceLimits& limits) {
+  return kj::max(4 * limits.responseBytes, uint64_t(64) << 20);
+}
 
 // --- Replies --------------------------------------------------------------------------------
 
@@ -111,7 +113,7 @@ Result<GrpcReply> get(const Host& host, const GrpcRequest& request, const Stop& 
 }
 
 Result<GrpcReply> prove(const Host& host, const GrpcRequest& request, const Stop& stop) {
-  const uint64_t most = host.limits.responseBytes * TOLD_LENGTHS;
+  const uint64_t most = longestTold(host.limits);
   auto planned = host.ledger.prove(request.state, request.keys, stop, most);
   KJ_IF_MAYBE (error, planned.tryGet<Error>()) {
     if (error->reason == Reason::TOO_LARGE) return tooLong(kj::str("over ", most), host.limits);
@@ -128,6 +130,13 @@ Result<GrpcReply> prove(const Host& host, const GrpcRequest& request, const Stop
 // The reply repeats the request. It is sized, and its memory taken, before the Set: what has been
 // applied is answered.
 Result<GrpcReply> set(const Host& host, const GrpcRequest& request, const Stop& stop) {
+  // Said first, as flow-go does; of a state that is evicted only now, the Set itself will say so.
+  auto pinned = host.ledger.pin(request.state);
+  KJ_IF_MAYBE (error, pinned.tryGet<Error>()) {
+    error->message = kj::str("cannot update state: ", error->message);
+    return refusedByLedger(kj::mv(*error));
+  }
+
   const size_t count = request.keys.size();
   auto reserved = host.memory.reserve(count * (sizeof(Path) + sizeof(Payload)));
   if (reserved.is<shm::Shortage>()) return outOfMemory(reserved.get<shm::Shortage>());

@@ -127,6 +127,16 @@ TEST_F(GrpcRequests, PassesOverWhatItDoesNotKnow) {
   EXPECT_TRUE(parsed.get<GrpcRequest>().keys[0] == encoded({{2, "k"_kj.asBytes()}}).asPtr());
 }
 
+// As Go's decoder has it, which tells a missing key from one of another type.
+TEST_F(GrpcRequests, TakesAnyFieldInItsPlaceForASingleKey) {
+  ProtoMessage message;
+  message.message(1, stateMessage(someState())).varint(2, 5);
+  auto single = parse(GrpcMethod::GET_SINGLE_VALUE, message);
+  ASSERT_TRUE(single.is<GrpcRequest>());
+  EXPECT_TRUE(single.get<GrpcRequest>().keys[0] == encoded({}).asPtr());
+  EXPECT_EQ(refusal(GrpcMethod::GET, message), "keys cannot be empty");
+}
+
 // Each place where a message is nested in another: all are looked at before anything else is.
 TEST_F(GrpcRequests, FindsWhatIsMalformedAtAnyDepth) {
   ProtoMessage bad, badKey, badPart;

@@ -79,6 +79,14 @@ bool readValue(Bytes message, Bytes& data) {
   });
 }
 
+// Whether a field is a key. Go's decoder makes a message of the one key of a GetSingleValueRequest
+// even of a field that has its number and another type; it has no parts then.
+bool isKey(GrpcMethod method, const ProtoField& field) {
+  if (method == GrpcMethod::HAS_STATE) return false;
+  if (method == GrpcMethod::GET_SINGLE_VALUE) return field.number == KEYS;
+  return field.isBytes(KEYS);
+}
+
 // --- Measuring ------------------------------------------------------------------------------
 
 // Of an encoded key, and of a part beside its value.
@@ -102,7 +110,7 @@ public:
   bool measure(Bytes message) {
     return visitFields(message, [this](const ProtoField& field) {
       if (field.isBytes(STATE)) return measureState(field.bytes);
-      if (field.isBytes(KEYS) && method != GrpcMethod::HAS_STATE) return measureKey(field.bytes);
+      if (isKey(method, field)) return measureKey(field.bytes);
       if (field.isBytes(VALUES) && method == GrpcMethod::SET) {
         ++shape.valueCount;
         Bytes ignored;
@@ -259,7 +267,7 @@ Result<GrpcRequest> parseGrpcRequest(GrpcMethod method, Bytes message,
     offset = end;
   };
   const bool whole = visitFields(message, [&](const ProtoField& field) {
-    if (field.isBytes(KEYS)) {
+    if (isKey(method, field)) {
       if (keys == 0 || method != GrpcMethod::GET_SINGLE_VALUE) {
         closeKey();
         encoder.begin();
