@@ -10,13 +10,14 @@ import (
 )
 
 var (
-	seed   uint64
-	driver string
+	seed          uint64
+	driver        string // ../ledger-driver.cc
+	daemonProgram string // ledgerd
 )
 
 // What was done, over all tests.
 var totals struct {
-	handOvers, kills, torn, sets, checkpoints, files int
+	handOvers, kills, torn, sets, checkpoints, files, calls int
 }
 
 func TestMain(m *testing.M) {
@@ -27,6 +28,11 @@ func run(m *testing.M) int {
 	driver = os.Getenv("INTEROP_DRIVER")
 	if driver == "" {
 		fmt.Fprintln(os.Stderr, "INTEROP_DRIVER must be the path of //tests/interop:ledger-driver")
+		return 1
+	}
+	daemonProgram = os.Getenv("INTEROP_LEDGERD")
+	if daemonProgram == "" {
+		fmt.Fprintln(os.Stderr, "INTEROP_LEDGERD must be the path of //server:ledgerd")
 		return 1
 	}
 	seed = rand.Uint64()
@@ -40,7 +46,7 @@ func run(m *testing.M) int {
 	fmt.Printf("INTEROP_SEED=%d repeats these workloads\n", seed)
 	code := m.Run()
 	fmt.Printf("%d Sets; %d hand-overs; %d processes killed, %d torn logs; "+
-		"%d checkpoints read; %d files compared\n", totals.sets, totals.handOvers, totals.kills,
-		totals.torn, totals.checkpoints, totals.files)
+		"%d checkpoints read; %d files compared; %d calls of both services\n", totals.sets,
+		totals.handOvers, totals.kills, totals.torn, totals.checkpoints, totals.files, totals.calls)
 	return code
 }
