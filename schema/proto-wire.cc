@@ -37,7 +37,9 @@ kj::Maybe<ProtoField> ProtoReader::next() {
 kj::Maybe<ProtoReader::Tag> ProtoReader::tag() {
   KJ_IF_MAYBE (value, varint()) {
     const uint64_t number = *value >> 3;
-    if (number >= 1 && number <= MAX_FIELD_NUMBER) return Tag{uint32_t(number), uint8_t(*value & 7)};
+    if (number >= 1 && number <= MAX_FIELD_NUMBER) {
+      return Tag{uint32_t(number), uint8_t(*value & 7)};
+    }
   }
   return nullptr;
 }

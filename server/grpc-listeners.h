@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Where the gRPC service is reached: some Unix sockets and a TCP port, as flow-go's flags name them.
+// Where the gRPC service is reached: Unix sockets and a TCP port, as flow-go's flags name them.
 
 #include "server/acceptor.h"
 #include "server/listen-socket.h"

@@ -93,9 +93,9 @@ TEST_F(SmallReplies, RefusesWhatIsTooLongToSend) {
                 Code::RESOURCE_EXHAUSTED, tooLong(10 + 2 * proof));
   // So much too long that nobody looks how long it would be.
   const auto key = keyOf("large");
-  const auto large = kj::heapArray<kj::byte>(1 << 20);
+  const std::string large(1 << 20, 'v');
   const EncodedKey keys[] = {key};
-  const Value values[] = {large};
+  const Value values[] = {kj::StringPtr(large.c_str()).asBytes()};
   const auto next = service.ledger->set(state, keys, values, nullptr, Stop::never());
   auto request = requestMessage(next.get<RootHash>(), {});
   for (int i = 0; i < 64; ++i) request.message(2, testing::keyMessage("large"));

@@ -23,8 +23,8 @@ constexpr uint32_t PART_TYPE = 1, PART_VALUE = 2;    // Of KeyPart.
 constexpr uint32_t DATA = 1;                         // Of Value.
 
 Error malformed() {
-  return makeError(Code::INTERNAL, Reason::BAD_ENCODING,
-                   "grpc: error unmarshalling request: proto: cannot parse invalid wire-format data");
+  return makeError(Code::INTERNAL, Reason::BAD_ENCODING, "grpc: error unmarshalling request: ",
+                   "proto: cannot parse invalid wire-format data");
 }
 
 Error invalid(Reason reason, kj::StringPtr text) {

@@ -29,8 +29,8 @@ struct GrpcRequest {
 };
 
 // `method` is none of INITIAL_STATE and HEALTH_CHECK. Errors carry the code and text that flow-go
-// answers with; beyond them: OUT_OF_MEMORY, and TOO_LARGE for a Set of more registers than flow-go's
-// client can read in the answer.
+// answers with; beyond them: OUT_OF_MEMORY, and TOO_LARGE for a Set of more registers than
+// flow-go's client can read in the answer.
 Result<GrpcRequest> parseGrpcRequest(GrpcMethod method, kj::ArrayPtr<const kj::byte> message,
                                      const shm::MemoryBudget& budget);
 

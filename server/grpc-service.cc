@@ -2,6 +2,7 @@
 #include "server/grpc-service.h"
 
 #include "server/grpc-operations.h"
+#include "server/gzip.h"
 #include "server/rpc-errors.h"
 
 #include <grpc/support/log.h>
@@ -29,17 +30,19 @@ constexpr int STREAMS_OF_A_CONNECTION = 1024;
 // How long clients may take to hear that the server goes, when all is answered.
 constexpr std::chrono::seconds LAST_WORDS{1};
 
-// What the library itself may hold: messages on their way in or out, of which two may be as long as
-// they can be. It ends streams when it has no more.
-uint64_t libraryMemory(const ServiceLimits& limits) {
-  return 2 * (limits.requestBytes + limits.responseBytes) + (uint64_t(256) << 20);
+// What the library itself may hold, most of it messages on their way in, of which at least two may
+// be as long as they can be. It ends streams when it has no more.
+uint64_t libraryMemory(const Host& host) {
+  return kj::max(2 * host.limits.requestBytes + (uint64_t(256) << 20), host.memory.limit() / 8);
 }
 
 void logLine(gpr_log_func_args* line) {
   const auto level = line->severity == GPR_LOG_SEVERITY_ERROR ? spdlog::level::warn
                      : line->severity == GPR_LOG_SEVERITY_INFO ? spdlog::level::debug
                                                                : spdlog::level::trace;
-  spdlog::log(level, "gRPC: {}", line->message);
+  // Null once the log has ended, which the library may outlive.
+  auto logger = spdlog::default_logger();
+  if (logger != nullptr) logger->log(level, "gRPC: {}", line->message);
 }
 
 // --- Calls ----------------------------------------------------------------------------------
@@ -110,7 +113,9 @@ private:
     const auto& host = shared.host;
     const uint64_t length = request.Length();
     KJ_IF_MAYBE (error, checkGrpcRequestSize(length, host.limits)) return finish(kj::mv(*error));
-    if (isSmallGrpcCall(method, length)) return answer();
+    // One piece, or none.
+    isWhole = length == 0 || request.TrySingleSlice(&message).ok();
+    if (isWhole && isSmallGrpcCall(method, length) && !isGzip(bytes())) return answer();
     if (!host.workers.post([this]() { answer(); })) {
       finish(makeError(Code::RESOURCE_EXHAUSTED, Reason::QUOTA, "the server is busy: ",
                        host.workers.queued(), " operations wait for a worker"));
@@ -139,6 +144,7 @@ private:
           makeError(Code::INTERNAL, Reason::UNSPECIFIED, exception->getDescription()));
     }
     request.Clear();
+    message = grpc::Slice();
     finish(kj::mv(KJ_ASSERT_NONNULL(result)));
   }
 
@@ -146,17 +152,21 @@ private:
     // The message is in the library's memory by now; what is worked on counts as ours. One that
     // came in pieces is put together first.
     const auto& host = shared.host;
-    grpc::Slice message;
-    const bool whole = request.Length() == 0 || request.TrySingleSlice(&message).ok();
-    auto reserved = host.memory.reserve((whole ? 1 : 2) * request.Length());
+    auto reserved = host.memory.reserve((isWhole ? 1 : 2) * request.Length());
     if (reserved.is<shm::Shortage>()) return outOfMemory(reserved.get<shm::Shortage>());
-    if (!whole) {
+    if (!isWhole) {
       KJ_ASSERT(request.DumpToSingleSlice(&message).ok());
       request.Clear();
       reserved.get<shm::Reservation>().release(message.size());
     }
-    return answerGrpcCall(host, method, Bytes(message.begin(), message.size()), Wanted(cancelled));
+    if (!isGzip(bytes())) return answerGrpcCall(host, method, bytes(), Wanted(cancelled));
+
+    auto inflated = inflate(bytes(), host.limits.requestBytes, host.memory);
+    KJ_IF_MAYBE (error, inflated.tryGet<Error>()) return kj::mv(*error);
+    return answerGrpcCall(host, method, inflated.get<Inflated>().bytes, Wanted(cancelled));
   }
+
+  Bytes bytes() const { return Bytes(message.begin(), message.size()); }
 
   // The last thing that is done with the call: its events may end it at once.
   void finish(Result<GrpcReply> result) {
@@ -202,6 +212,8 @@ private:
 
   GrpcMethod method = GrpcMethod::INITIAL_STATE;
   grpc::ByteBuffer request;
+  grpc::Slice message;  // All of the request, if it `isWhole`.
+  bool isWhole = false;
   std::atomic<bool> cancelled{false};  // By the client, its deadline, or a shutdown.
   int endsToCome = 2;
 };
@@ -236,8 +248,11 @@ GrpcService::GrpcService(const Host& host, uint32_t threads)
   builder.SetMaxReceiveMessageSize(-1);
   builder.SetMaxSendMessageSize(-1);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, STREAMS_OF_A_CONNECTION);
+  // So is compression, of which flow-go's service takes one kind.
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
   grpc::ResourceQuota quota("ledgerd");
-  builder.SetResourceQuota(quota.Resize(libraryMemory(host.limits)));
+  builder.SetResourceQuota(quota.Resize(libraryMemory(host)));
   impl->acceptor = builder.experimental().AddExternalConnectionAcceptor(
       grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
       grpc::InsecureServerCredentials());

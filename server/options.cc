@@ -118,17 +118,19 @@ void declare(CLI::App& app, Texts& texts) {
                  "that are named]")
       ->group("Clients");
   app.add_option("--ledger-service-socket", texts.grpcSockets,
-                 "Unix sockets to serve flow-go's gRPC service on, separated by commas, open to the "
-                 "group (0660)")
+                 "Unix sockets to serve flow-go's gRPC service on, separated by commas, open to "
+                 "the group (0660)")
       ->group("Clients");
   app.add_option("--ledger-service-tcp", texts.grpcTcp,
                  "HOST:PORT to serve it on as well: without encryption, and to anybody who can "
                  "connect")
       ->group("Clients");
-  app.add_option("--max-request-size", texts.maxRequestSize, "Most payload of one request; of one in gRPC, the whole message")
+  app.add_option("--max-request-size", texts.maxRequestSize,
+                 "Most payload of one request; over gRPC the longest message")
       ->group("Clients")
       ->capture_default_str();
-  app.add_option("--max-response-size", texts.maxResponseSize, "Most payload of one reply, likewise")
+  app.add_option("--max-response-size", texts.maxResponseSize,
+                 "Most payload of one reply, likewise")
       ->group("Clients")
       ->capture_default_str();
   app.add_option("--inline-threshold", texts.inlineThreshold,
