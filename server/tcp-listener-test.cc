@@ -16,6 +16,12 @@ std::string parsed(kj::StringPtr text) {
   return "none";
 }
 
+// Who is told "localhost" connects to 127.0.0.1; a listener on ::1 alone would refuse.
+TEST(TcpListener, PrefersTheAddressesOfIpv4) {
+  const TcpListener listener(KJ_ASSERT_NONNULL(parseTcpAddress("localhost:0")));
+  EXPECT_TRUE(listener.address().startsWith("127.0.0.1:")) << listener.address().cStr();
+}
+
 // The forms that flow-go's flag takes.
 TEST(TcpListener, ReadsAddresses) {
   EXPECT_EQ(parsed("127.0.0.1:9000"), "127.0.0.1 9000");

@@ -83,12 +83,13 @@ TcpListener::TcpListener(const TcpAddress& address) {
              gai_strerror(failed));
   KJ_DEFER(freeaddrinfo(found));
 
-  // IPv6 first where all addresses are wanted, since that includes IPv4; else as the name says.
+  // As in Go: of a name an IPv4 address if it has one; where all addresses are wanted those of IPv6,
+  // which include IPv4.
   int error = 0;
-  for (int pass = 0; pass < 2 && fd.get() < 0; ++pass) {
+  const bool all = address.host.size() == 0;
+  for (const int family : {all ? AF_INET6 : AF_INET, all ? AF_INET : AF_INET6}) {
     for (auto* one = found; one != nullptr && fd.get() < 0; one = one->ai_next) {
-      const bool first = address.host.size() > 0 || one->ai_family == AF_INET6;
-      if (first != (pass == 0)) continue;
+      if (one->ai_family != family) continue;
       fd = tryListen(*one);
       if (fd.get() < 0) error = errno;
     }
