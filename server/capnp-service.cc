@@ -444,7 +444,8 @@ private:
   Error notAllowed(kj::StringPtr what) const {
     KJ_IF_MAYBE (who, client) {
       return makeError(Code::PERMISSION_DENIED, Reason::UNSPECIFIED, "user ", who->user,
-                       " may not ", what, ": it is in none of the server's lists of users and groups");
+                       " may not ", what,
+                       ": it is in none of the server's lists of users and groups");
     }
     return makeError(Code::PERMISSION_DENIED, Reason::UNSPECIFIED, "a client may not ", what,
                      " whose user is not known");

@@ -241,7 +241,8 @@ int run(kj::ArrayPtr<const char* const> arguments) {
   KjLogging kjLogging;
 
   int status = 1;
-  KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() { status = serve(kj::mv(options), signals); })) {
+  KJ_IF_MAYBE (exception, kj::runCatchingExceptions(
+                              [&]() { status = serve(kj::mv(options), signals); })) {
     spdlog::critical("{}", exception->getDescription().cStr());
     return 1;
   }

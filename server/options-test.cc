@@ -148,6 +148,16 @@ TEST(Options, AllProblemsAreNamedAtOnce) {
   EXPECT_NE(strstr(exit.text.cStr(), "--workers"), nullptr);
 }
 
+// Nobody shall think that a list of users guards what it does not.
+TEST(Options, ListsOfUsersAndGrpcExcludeEachOther) {
+  accepted({"--triedir=/t", "--writer-uid=1"});
+  accepted({"--triedir=/t", "--ledger-service-socket=/t/g.sock", "--map-store-uid=1"});
+  for (auto list : {"--writer-uid=1", "--writer-gid=1", "--reader-uid=1", "--reader-gid=1"}) {
+    auto exit = refused({"--triedir=/t", "--ledger-service-socket=/t/g.sock", list});
+    EXPECT_NE(strstr(exit.text.cStr(), "do not hold for gRPC"), nullptr) << exit.text.cStr();
+  }
+}
+
 TEST(Options, SharedMemoryIsAPartOfAllMemory) {
   refused({"--triedir=/t", "--memory-limit=64MiB", "--shared-memory-limit=65MiB"});
   accepted({"--triedir=/t", "--memory-limit=64MiB", "--shared-memory-limit=64MiB"});

@@ -103,8 +103,8 @@ void declare(CLI::App& app, Texts& texts) {
       ->group("Clients")
       ->capture_default_str();
   app.add_option("--writer-uid", texts.writerUids,
-                 "Users, by number, a comma between two, whose clients may change the ledger; others "
-                 "then may not [default: all who can open the socket]")
+                 "Users, by number, a comma between two, whose clients may change the ledger; "
+                 "others then may not [default: all who can open the socket]")
       ->group("Clients");
   app.add_option("--writer-gid", texts.writerGids, "The same, by group")->group("Clients");
   app.add_option("--reader-uid", texts.readerUids,
@@ -113,8 +113,8 @@ void declare(CLI::App& app, Texts& texts) {
       ->group("Clients");
   app.add_option("--reader-gid", texts.readerGids, "The same, by group")->group("Clients");
   app.add_option("--map-store-uid", texts.mapStoreUids,
-                 "Users whose clients may map the store: they read large values where they lie, and "
-                 "could read all others. none: nobody [default: ledgerd's own user and the writers "
+                 "Users whose clients may map the store: they read large values where they lie, "
+                 "and could read all others. none: nobody [default: ledgerd's own user and the writers "
                  "that are named]")
       ->group("Clients");
   app.add_option("--ledger-service-socket", texts.grpcSockets,
@@ -332,6 +332,11 @@ Options check(Checker& check, const Texts& texts) {
   }
   options.grpcSockets = parseGrpcSockets(check, texts, options.socketPath);
   options.grpcTcp = parseGrpcTcp(check, texts.grpcTcp);
+  const bool isGrpcServed = options.grpcSockets.size() > 0 || options.grpcTcp != nullptr;
+  if (isGrpcServed && !(options.writers.isEmpty() && options.readers.isEmpty())) {
+    check.problem("--writer-uid, --writer-gid, --reader-uid and --reader-gid do not hold for gRPC, "
+                  "whose clients are not known: leave them out, or serve no gRPC");
+  }
   options.forestCapacity = check.number("--mtrie-cache-size", texts.forestCapacity, 1, 65535);
   options.walSegmentSize = check.size("--wal-segment-size", texts.walSegmentSize, 32 * KIB, GIB);
   if (options.walSegmentSize % 32768 != 0) {

@@ -97,8 +97,8 @@ public:
                             kj::atomicAddRef(*memory), ledgerOptions(options))),
         retired(kj::atomicRefcounted<shm::RetiredArenas>()),
         // Nobody runs as this user.
-        access(UINT32_MAX - 1, {uidsOf(options.writers), nullptr}, {uidsOf(options.readers), nullptr},
-               uidsOf(options.storeReaders)),
+        access(UINT32_MAX - 1, {uidsOf(options.writers), nullptr},
+               {uidsOf(options.readers), nullptr}, uidsOf(options.storeReaders)),
         host{.ledger = *ledger,
              .memory = *memory,
              .sharedMemory = *sharedMemory,
