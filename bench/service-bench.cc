@@ -62,6 +62,7 @@ void ServiceBench::connect() {
     to.address = ledgerd->socket();
     to.connection.name = "end-to-end"_kj;
     to.connection.transport = choice;
+    to.connection.storeViews = true;
     connections.add(Connection{
         nameOf(choice), client::connect(io.provider->getNetwork(), io.provider->getTimer(), to)
                             .wait(io.waitScope)});

@@ -231,7 +231,9 @@ public:
   void prepare() override { value = nullptr; }
   void call() override {
     value = wait(client.getSingleValue(state, key));
-    if (until == Until::READ) sum = sumWords(KJ_ASSERT_NONNULL(value).bytes());
+    auto& held = KJ_ASSERT_NONNULL(value);
+    if (until == Until::READ) sum = sumWords(held.bytes());
+    KJ_REQUIRE(held.isIntact(), "the server has taken the value back");
   }
   void check() override {
     const auto found = KJ_ASSERT_NONNULL(value).bytes();

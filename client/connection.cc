@@ -11,9 +11,9 @@
 namespace ledger::client {
 namespace {
 
-uint64_t offeredFeatures(TransportChoice choice) {
-  if (choice == TransportChoice::INLINE) return 0;
-  return rpc::FEATURE_SHARED_MEMORY | rpc::FEATURE_TABLES;
+uint64_t offeredFeatures(const ConnectionOptions& options) {
+  if (options.transport == TransportChoice::INLINE) return 0;
+  return rpc::FEATURE_SHARED_MEMORY | (options.storeViews ? uint64_t(rpc::FEATURE_TABLES) : 0);
 }
 
 }  // namespace
@@ -59,7 +59,7 @@ kj::Promise<kj::Maybe<Error>> Connection::shakeHands(kj::Timer& timer,
   auto hello = request.initHello();
   hello.setMinVersion(rpc::PROTOCOL_VERSION);
   hello.setMaxVersion(rpc::PROTOCOL_VERSION);
-  hello.setFeatures(offeredFeatures(options.transport));
+  hello.setFeatures(offeredFeatures(options));
   hello.setName(options.name);
   hello.setMessageWords(ownMessageWords);
   return request.send().then(
@@ -80,7 +80,7 @@ kj::Maybe<Error> Connection::agree(rpc::Welcome::Reader welcome, kj::Timer& time
                                    const ConnectionOptions& options) {
   KJ_REQUIRE(welcome.getVersion() == rpc::PROTOCOL_VERSION,
              "the server chose a version that was not offered", welcome.getVersion());
-  auto surplus = welcome.getFeatures() & ~offeredFeatures(options.transport);
+  auto surplus = welcome.getFeatures() & ~offeredFeatures(options);
   KJ_REQUIRE(surplus == 0, "the server chose features that were not offered", surplus);
   auto limits = readLimits(welcome.getLimits());
   bool shared = welcome.getFeatures() & rpc::FEATURE_SHARED_MEMORY;

@@ -26,6 +26,10 @@ struct ConnectionOptions {
   kj::StringPtr name = nullptr;
   TransportChoice transport = TransportChoice::AUTO;
 
+  // Large values may be read where they lie in the server's store, with no copy, if the server lets
+  // this user: their views hold only while they are intact (view.h).
+  bool storeViews = false;
+
   // The most payload bytes of a request or a reply. It also bounds the messages that we take.
   uint64_t maxPayloadBytes = uint64_t(1) << 30;
 

@@ -96,14 +96,17 @@ TEST(JoinedReads, OnlyThoseOfOneState) {
   EXPECT_EQ(JoinedReads(nullptr).joined().size(), 0u);
 }
 
-TEST(JoinedReads, AnUnknownStateIsEveryReadsAnswer) {
-  const std::vector<Operation> operations = {read(0), read(1), read(2), read(3)};
-  JoinedReads reads(all(operations));
-  kj::Vector<OperationResult> results;
-  results.add(error(Reason::UNKNOWN_STATE, "unknown"));
-  reads.answer(results.releaseAsArray());
-  EXPECT_EQ(reads.refused().size(), 0u);
-  EXPECT_EQ(stringsOf(reads), (std::vector<std::string>(4, "unknown")));
+// And a server that has too much to do is not asked for more.
+TEST(JoinedReads, WhatIsNoReadsFaultIsEveryReadsAnswer) {
+  for (auto reason : {Reason::UNKNOWN_STATE, Reason::QUOTA, Reason::OUT_OF_MEMORY}) {
+    const std::vector<Operation> operations = {read(0), read(1), read(2), read(3)};
+    JoinedReads reads(all(operations));
+    kj::Vector<OperationResult> results;
+    results.add(error(reason, "refused"));
+    reads.answer(results.releaseAsArray());
+    EXPECT_EQ(reads.refused().size(), 0u);
+    EXPECT_EQ(stringsOf(reads), (std::vector<std::string>(4, "refused")));
+  }
 }
 
 TEST(JoinedReads, WhatARefusedGetHeldIsAskedForOneByOne) {

@@ -61,10 +61,10 @@ void JoinedReads::answer(kj::Array<OperationResult> results) {
       continue;
     }
     KJ_IF_MAYBE (error, results[i].tryGet<Error>()) {
-      const bool isOfAll = error->reason == Reason::UNKNOWN_STATE;
+      const bool isOfOne = error->reason == Reason::BAD_KEY || error->reason == Reason::TOO_LARGE;
       for (size_t at = run.begin; at < run.begin + run.count; ++at) {
         answers.add(error->clone());
-        if (isOfAll) continue;
+        if (!isOfOne) continue;
         again.add(copyOf(operations[at]));
         againAt.add(at);
       }

@@ -4,8 +4,8 @@
 // way instead of two messages' worth of structs for each register, and the server reads them side
 // by side.
 //
-// Only the way differs: what a Get refuses as a whole, other than an unknown state, is asked for
-// again one by one, so that each read has its own answer.
+// Only the way differs: where a Get is refused for a key or for its size, its reads are asked for
+// again one by one, so that each has its own answer.
 
 #include "client/ledger-client.h"
 

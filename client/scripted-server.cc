@@ -45,13 +45,16 @@ private:
 };
 
 // Memory that replies are put into, one after the other, from the start again when it is full.
+// In an arena, before all else: the one lease of all tables.
+constexpr uint64_t LEASE_AT = 8, FIRST_BYTE = LEASE_AT + rpc::LEASE_BYTES;
+
 struct ReplyArena {
   explicit ReplyArena() : memory(shm::Memfd::create("scripted-reply", ARENA_BYTES)) {
     memory->commit(0, ARENA_BYTES, shm::Memfd::Warm::NO);
   }
 
   uint64_t put(Bytes bytes) {
-    if (bytes.size() > ARENA_BYTES - used) used = 0;
+    if (bytes.size() > ARENA_BYTES - used) used = FIRST_BYTE;
     if (bytes.size() > 0) memcpy(memory->bytes().begin() + used, bytes.begin(), bytes.size());
     auto offset = used;
     used += bytes.size();
@@ -59,7 +62,7 @@ struct ReplyArena {
   }
 
   kj::Own<shm::Memfd> memory;
-  uint64_t used = 16;
+  uint64_t used = FIRST_BYTE;
 };
 
 kj::Array<kj::byte> pack(kj::ArrayPtr<const Bytes> items) {
@@ -70,7 +73,10 @@ kj::Array<kj::byte> pack(kj::ArrayPtr<const Bytes> items) {
 
 class ScriptedSession final : public rpc::Session::Server {
 public:
-  explicit ScriptedSession(Script& script) : script(script) { ++script.seen.sessions; }
+  explicit ScriptedSession(Script& script) : script(script) {
+    ++script.seen.sessions;
+    script.endLease = [this]() { arenas[0].memory->bytes()[LEASE_AT] = 1; };
+  }
 
   kj::Promise<void> initialState(InitialStateContext context) override {
     return answer(context, [](auto reply) { reply.setState(initialStateByRule().ptr()); });
@@ -328,7 +334,7 @@ private:
     auto entries = kj::heapArray<kj::byte>(rpc::tableSize(spans.size()));
     rpc::writeTable(spans, entries);
     const rpc::ArenaSpan table{FIRST_ARENA, arenas[0].put(entries), entries.size()};
-    rpc::setTable(bulk, kj::heap<CountedRegion>(script), {table, uint32_t(spans.size())},
+    rpc::setTable(bulk, kj::heap<CountedRegion>(script), {table, uint32_t(spans.size()), LEASE_AT},
                   whole.size());
   }
 

@@ -43,6 +43,9 @@ struct Script {
   kj::Function<void(rpc::StateReply::Builder)> spoilState = [](rpc::StateReply::Builder) {};
   kj::Function<void(rpc::BatchReply::Builder)> spoilBatch = [](rpc::BatchReply::Builder) {};
 
+  // Of the tables that the last session has sent.
+  kj::Function<void()> endLease = []() {};
+
   // What reached it.
   struct {
     uint32_t sessions = 0, calls = 0, arenasOpened = 0, arenasRegistered = 0, registrationsHeld = 0,

@@ -71,6 +71,28 @@ INSTANTIATE_TEST_SUITE_P(Payload, Forms,
                                          Script::Form::SPAN, Script::Form::TABLE),
                          nameOf);
 
+// Another value may lie there now.
+TEST_F(SessionTest, AViewTellsThatItsMemoryWasTakenBack) {
+  script.form = Script::Form::TABLE;
+  open();
+  auto values = good(client->get(state, keys));
+  ASSERT_EQ(values.place(), Place::SHARED_MEMORY);
+  auto one = values.view(0);
+  EXPECT_EQ(text(values.copy()[0]), "oneone");
+  EXPECT_TRUE(values.isIntact());
+  EXPECT_TRUE(one.isIntact());
+  script.endLease();
+  EXPECT_FALSE(values.isIntact());
+  EXPECT_FALSE(one.isIntact());
+  for (auto& failure : {kj::runCatchingExceptions([&]() { values.copy(); }),
+                        kj::runCatchingExceptions([&]() { one.copy(); })}) {
+    EXPECT_EQ(KJ_ASSERT_NONNULL(failure).getType(), kj::Exception::Type::DISCONNECTED);
+  }
+  // What is copied together is looked at as well.
+  EXPECT_EQ(KJ_ASSERT_NONNULL(thrown(client->getSingleValue(state, keys[2]))).getType(),
+            kj::Exception::Type::DISCONNECTED);
+}
+
 // A capability touched by the wrong thread, or a region that waits for the next reply to go back.
 TEST_F(SessionTest, ViewsMayBeDroppedOnAnotherThread) {
   open();

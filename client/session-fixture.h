@@ -28,7 +28,7 @@ public:
   ~SessionTest() noexcept override {}  // googletest's own does not throw; KJ's members might.
 
 protected:
-  void open(ConnectionOptions options = {}) {
+  void open(ConnectionOptions options = {.storeViews = true}) {
     auto pipe = io.provider->newCapabilityPipe();
     serving = serve(kj::mv(pipe.ends[1]), script).eagerlyEvaluate(nullptr);
     auto opened =

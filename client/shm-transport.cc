@@ -2,8 +2,10 @@
 #include "client/shm-transport.h"
 
 #include <kj/debug.h>
+#include <kj/vector.h>
 
 #include <algorithm>
+#include <atomic>
 
 namespace ledger::client {
 namespace {
@@ -16,14 +18,24 @@ constexpr uint64_t POPULATE_BYTES = 256 << 10;
 // Keeps a region with the server, and the arenas that it lies in mapped.
 class RegionLease final : public Lease {
 public:
-  RegionLease(kj::Array<Mapping> mappings, HeldRegions& regions, rpc::Region::Client region)
+  RegionLease(kj::Array<Mapping> mappings, HeldRegions& regions, rpc::Region::Client region,
+              const uint64_t* taken = nullptr)
       : mappings(kj::mv(mappings)),
+        taken(taken),
         regions(kj::atomicAddRef(regions)),
         number(regions.hold(kj::mv(region))) {}
   ~RegionLease() noexcept(false) { regions->giveBack(number); }
 
+  bool isIntact() const override {
+    if (taken == nullptr) return true;
+    // Not before what was read until now.
+    std::atomic_thread_fence(std::memory_order_acquire);
+    return __atomic_load_n(taken, __ATOMIC_RELAXED) == 0;
+  }
+
 private:
   kj::Array<Mapping> mappings;
+  const uint64_t* taken;  // In one of them. Null: the bytes never change.
   kj::Own<const HeldRegions> regions;
   uint64_t number;
 };
@@ -107,6 +119,11 @@ kj::Promise<Received> ShmTransport::receiveTable(const rpc::SpanTable& table, ui
         // A copy of our own: what is checked is what is used.
         auto entries = kj::heapArray(look(*holder, table.table));
         auto spans = require(rpc::parseTable(entries, length));
+        const uint64_t* taken = nullptr;
+        if (table.lease != 0) {
+          const rpc::ArenaSpan lease{table.table.arena, table.lease, rpc::LEASE_BYTES};
+          taken = reinterpret_cast<const uint64_t*>(look(*holder, lease).begin());
+        }
         auto ids = arenasOf(spans);
         KJ_REQUIRE(ids.size() <= ReplyArenas::MAX_ARENAS,
                    "the server's table names too many arenas", ids.size());
@@ -114,14 +131,17 @@ kj::Promise<Received> ShmTransport::receiveTable(const rpc::SpanTable& table, ui
           return replyArenas.open(id);
         };
         return kj::joinPromises(kj::mv(opening))
-            .then([this, spans = kj::mv(spans), ids = kj::mv(ids),
+            .then([this, spans = kj::mv(spans), ids = kj::mv(ids), holder = kj::mv(holder), taken,
                    region = kj::mv(region)](kj::Array<Mapping> mappings) mutable {
               auto pieces = KJ_MAP(span, spans) {
                 auto found = std::lower_bound(ids.begin(), ids.end(), span.arena);
                 return look(*mappings[found - ids.begin()], span);
               };
-              auto lease =
-                  kj::atomicRefcounted<RegionLease>(kj::mv(mappings), *regions, kj::mv(region));
+              kj::Vector<Mapping> all(mappings.size() + 1);
+              for (auto& mapping : mappings) all.add(kj::mv(mapping));
+              all.add(kj::mv(holder));
+              auto lease = kj::atomicRefcounted<RegionLease>(all.releaseAsArray(), *regions,
+                                                             kj::mv(region), taken);
               return Received{kj::mv(pieces), kj::mv(lease), Place::SHARED_MEMORY};
             });
       });

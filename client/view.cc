@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/view.h"
 
+#include <kj/debug.h>
+
 #include <cstring>
 
 namespace ledger::client {
@@ -33,15 +35,27 @@ kj::Array<kj::byte> join(kj::ArrayPtr<const kj::ArrayPtr<const kj::byte>> pieces
   return whole;
 }
 
+void requireIntact(const Lease& lease) {
+  if (lease.isIntact()) return;
+  kj::throwFatalException(KJ_EXCEPTION(
+      DISCONNECTED, "the server has taken back the memory of a value: the connection was lost"));
+}
+
 View::View(Received received) {
-  if (received.pieces.size() != 1) received = onHeap(join(received.pieces));
+  if (received.pieces.size() != 1) {
+    auto joined = onHeap(join(received.pieces));
+    requireIntact(*received.lease);
+    received = kj::mv(joined);
+  }
   where = received.pieces[0];
   lease = kj::mv(received.lease);
   lies = received.place;
 }
 
 kj::Array<kj::byte> View::copy() const {
-  return kj::heapArray(where);
+  auto result = kj::heapArray(where);
+  requireIntact(*lease);
+  return result;
 }
 
 Values::Values(kj::Array<kj::ArrayPtr<const kj::byte>> items, kj::Own<const Lease> lease,
@@ -49,9 +63,11 @@ Values::Values(kj::Array<kj::ArrayPtr<const kj::byte>> items, kj::Own<const Leas
     : items(kj::mv(items)), lease(kj::mv(lease)), lies(place) {}
 
 kj::Array<kj::Array<kj::byte>> Values::copy() const {
-  return KJ_MAP(item, items) {
+  auto result = KJ_MAP(item, items) {
     return kj::heapArray(item);
   };
+  requireIntact(*lease);
+  return result;
 }
 
 }  // namespace ledger::client

@@ -6,6 +6,11 @@
 //
 // The server can still write the shared memory under a view. One that keeps to its contract never
 // does; who does not rely on that, as who verifies a proof, checks and uses a copy().
+//
+// A large value may lie in the server's store itself, if the connection asked for that
+// (ConnectionOptions::storeViews). Once the connection is lost the server may use the place for
+// other values: what was read by then counts only if isIntact() is still true after the reading.
+// copy() looks itself.
 
 #include <kj/array.h>
 #include <kj/refcount.h>
@@ -17,6 +22,9 @@ namespace ledger::client {
 class Lease : public kj::AtomicRefcounted {
 public:
   virtual ~Lease() noexcept(false) = default;
+
+  // False once the bytes may have changed. What was read before a call that gives true is good.
+  virtual bool isIntact() const { return true; }
 };
 
 enum class Place { HEAP, SHARED_MEMORY };
@@ -29,6 +37,9 @@ struct Received {
 };
 
 Received onHeap(kj::Array<kj::byte> bytes);
+
+// Throws DISCONNECTED if it is not.
+void requireIntact(const Lease& lease);
 
 // The pieces' bytes, copied together.
 kj::Array<kj::byte> join(kj::ArrayPtr<const kj::ArrayPtr<const kj::byte>> pieces);
@@ -46,6 +57,9 @@ public:
 
   kj::ArrayPtr<const kj::byte> bytes() const { return where; }  // Valid while this lives.
   size_t size() const { return where.size(); }
+  // Whether bytes() hold what the server sent; to be asked after they were used.
+  bool isIntact() const { return lease->isIntact(); }
+  // Throws DISCONNECTED if they no longer do.
   kj::Array<kj::byte> copy() const;
   Place place() const { return lies; }
 
@@ -66,8 +80,10 @@ public:
   size_t size() const { return items.size(); }
   // An unallocated register's value is empty. Valid while this lives.
   kj::ArrayPtr<const kj::byte> operator[](size_t index) const { return items[index]; }
+  bool isIntact() const { return lease->isIntact(); }  // As View's.
   // One of them, which keeps the memory of all.
   View view(size_t index) const { return View(items[index], kj::atomicAddRef(*lease), lies); }
+  // Throws DISCONNECTED if they are no longer intact.
   kj::Array<kj::Array<kj::byte>> copy() const;
   Place place() const { return lies; }
 

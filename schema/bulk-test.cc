@@ -158,6 +158,11 @@ TEST(Bulk, RefusesSpansThatOverflow) {
   table.setCount(1);
   table.setOffset(UINT64_MAX - TABLE_ENTRY_BYTES + 1);
   EXPECT_EQ(f.refusal(), Reason::BAD_REQUEST);
+  table.setOffset(0);
+  for (uint64_t lease : {uint64_t(1), uint64_t(12), UINT64_MAX, UINT64_MAX - 7}) {
+    table.setLease(lease);
+    EXPECT_EQ(f.refusal(), Reason::BAD_REQUEST) << lease;
+  }
 }
 
 // Without a region nothing keeps the bytes in place while they are copied.

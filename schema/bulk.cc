@@ -65,10 +65,14 @@ kj::OneOf<BulkPlace, BadPayload> locateTable(Bulk::Table::Reader table, uint64_t
   if (overflows(table.getOffset(), tableLength)) {
     return badRequest("a table of ", tableLength, " bytes at ", table.getOffset(), " overflows");
   }
-  return BulkPlace{
-      table.getLength(),
-      SpanTable{ArenaSpan{table.getArena(), table.getOffset(), tableLength}, table.getCount()},
-      table.getRegion()};
+  const uint64_t lease = table.getLease();
+  if (lease % LEASE_BYTES != 0 || overflows(lease, LEASE_BYTES)) {
+    return badRequest("a table whose lease lies at ", lease);
+  }
+  return BulkPlace{table.getLength(),
+                   SpanTable{ArenaSpan{table.getArena(), table.getOffset(), tableLength},
+                             table.getCount(), lease},
+                   table.getRegion()};
 }
 
 // The state of one sliced copy, held by its promise.
@@ -182,6 +186,7 @@ void setTable(Bulk::Builder bulk, Region::Client region, const SpanTable& table,
   builder.setOffset(table.table.offset);
   builder.setCount(table.count);
   builder.setLength(length);
+  builder.setLease(table.lease);
 }
 
 uint64_t tableSize(size_t spans) {

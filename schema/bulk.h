@@ -25,6 +25,9 @@ struct ArenaSpan {
   uint64_t length;  // Bytes.
 };
 
+// Of a table's lease (ledger.capnp, Bulk.table.lease).
+constexpr uint64_t LEASE_BYTES = sizeof(uint64_t);
+
 // In the message itself. The views live as long as the message; none is empty.
 struct InlineChunks {
   kj::Array<Bytes> chunks;
@@ -34,6 +37,7 @@ struct InlineChunks {
 struct SpanTable {
   ArenaSpan table;
   uint32_t count;
+  uint64_t lease;  // Bytes from the arena's start to the lease's number; 0: there is none.
 };
 
 struct BulkPlace {

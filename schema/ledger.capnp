@@ -332,6 +332,12 @@ struct Bulk @0xc739151e0e7e47c3 {
 
       length @10 :UInt64;
       # Bytes of the payload: the sum of the spans' lengths.
+
+      lease @11 :UInt64;
+      # If not 0: bytes from the arena's start (the table's) to a number of 8 bytes, at a multiple of 8.
+      # It is 0 while the spans hold what was sent. The sender changes it before it uses the spans'
+      # memory for anything else, which it may do once the region is dropped or the connection lost. A
+      # receiver that has read, and then finds it to be 0, has read what was sent.
     }
   }
 }

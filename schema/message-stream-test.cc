@@ -219,8 +219,10 @@ TEST_F(MessageStreamTest, AMessageMayComeInPieces) {
       auto rest = bytes.slice(cut, bytes.size());
       auto writing = ends[1]->write(rest.begin(), rest.size()).eagerlyEvaluate(nullptr);
       auto received = read.wait(io.waitScope);
-      EXPECT_EQ(KJ_ASSERT_NONNULL(received).reader->getSegment(0).asBytes(),
-                message.segments[0].asPtr().asBytes());
+      for (auto i : kj::indices(message.segments)) {
+        EXPECT_EQ(KJ_ASSERT_NONNULL(received).reader->getSegment(i).asBytes(),
+                  message.segments[i].asPtr().asBytes());
+      }
       writing.wait(io.waitScope);
     }
   }
@@ -342,7 +344,7 @@ TEST_F(MessageStreamTest, AMessageThatDoesNotEndIsALostConnection) {
   }
 }
 
-TEST_F(MessageStreamTest, AFrameAloneTakesNoMoreThanItIsWorth) {
+TEST_F(MessageStreamTest, SegmentsMayBeEmpty) {
   // No segment, a short one, none: an empty message, which is for others to refuse.
   kj::byte empty[16] = {};
   storeLittle<uint32_t>(empty, 2);
@@ -353,12 +355,18 @@ TEST_F(MessageStreamTest, AFrameAloneTakesNoMoreThanItIsWorth) {
   for (kj::uint id : {0, 1, 2, 3, 1000000}) EXPECT_EQ(message.getSegment(id).size(), 0);
 }
 
+// The next descriptor's number: what is open below it does not change meanwhile.
+int nextFd() {
+  const int fd = dup(0);
+  close(fd);
+  return fd;
+}
+
 // A peer that sends descriptors again and again within one message.
 TEST_F(MessageStreamTest, DescriptorsOfOneMessageAreBounded) {
   BufferedMessageStream reader(*ends[0]);
   auto bytes = framed(shortMessage(1000));
-  const int before = dup(0);
-  close(before);
+  const int before = nextFd();
   kj::AutoCloseFd space[MOST_FDS];
   auto read = reader.tryReadMessage(space, options());
   for (size_t i = 0; i < 1000; ++i) {
@@ -367,9 +375,7 @@ TEST_F(MessageStreamTest, DescriptorsOfOneMessageAreBounded) {
     ends[1]->writeWithFds(bytes.slice(i, i + 1), nullptr, fds).wait(io.waitScope);
     EXPECT_FALSE(read.poll(io.waitScope));
   }
-  const int after = dup(0);
-  close(after);
-  EXPECT_LE(after, before + int(3 * MOST_FDS));
+  EXPECT_LE(nextFd(), before + int(3 * MOST_FDS));
   ends[1]->write(bytes.begin() + 1000, bytes.size() - 1000).wait(io.waitScope);
   auto received = read.wait(io.waitScope);
   EXPECT_EQ(KJ_ASSERT_NONNULL(received).fds.size(), MOST_FDS);
@@ -379,11 +385,50 @@ TEST_F(MessageStreamTest, DescriptorsThatNobodyWantsAreClosed) {
   BufferedMessageStream reader(*ends[0]), writer(*ends[1]);
   auto message = shortMessage();
   auto segments = pointers(message);
-  auto file = numberedFd(1);
-  const int fds[] = {file};
-  writer.writeMessage(fds, segments).wait(io.waitScope);
-  auto read = reader.tryReadMessage(nullptr, options()).wait(io.waitScope);
-  EXPECT_EQ(KJ_ASSERT_NONNULL(read).reader->getSegment(0).asBytes(), message[0].asPtr().asBytes());
+  const int before = nextFd();
+  for (int i = 0; i < 10; ++i) {
+    auto file = numberedFd(1);
+    const int fds[] = {file};
+    writer.writeMessage(fds, segments).wait(io.waitScope);
+    auto read = reader.tryReadMessage(nullptr, options()).wait(io.waitScope);
+    EXPECT_EQ(KJ_ASSERT_NONNULL(read).reader->getSegment(0).asBytes(),
+              message[0].asPtr().asBytes());
+  }
+  EXPECT_EQ(nextFd(), before);
+}
+
+TEST_F(MessageStreamTest, AFailedWriteIsNoLongerUnderWay) {
+  CountingListener listener;
+  BufferedMessageStream writer(*ends[1], listener);
+  auto longer = shortMessage(100000), message = shortMessage();
+  auto longerSegments = pointers(longer), segments = pointers(message);
+  auto waiting = writer.writeMessage(nullptr, longerSegments).eagerlyEvaluate(nullptr);
+  turn();
+  EXPECT_EQ(listener.writing, 1);
+  ends[0] = nullptr;
+  EXPECT_ANY_THROW(waiting.wait(io.waitScope));
+  EXPECT_EQ(listener.writing, 0);
+  EXPECT_ANY_THROW(writer.writeMessage(nullptr, longerSegments).wait(io.waitScope));
+  EXPECT_EQ(listener.writing, 0);
+  writer.writeMessage(nullptr, segments).wait(io.waitScope);
+  turn();
+  EXPECT_EQ(listener.writing, 0);
+}
+
+// Somebody who copies a lot, slice by slice, on the same loop.
+TEST_F(MessageStreamTest, ALoopThatIsNeverIdleSendsAsWell) {
+  BufferedMessageStream writer(*ends[1]);
+  auto message = shortMessage();
+  auto segments = pointers(message);
+  int slices = 0;
+  kj::Function<kj::Promise<void>()> slice = [&]() -> kj::Promise<void> {
+    if (++slices == 1000 || waiting(0) > 0) return kj::READY_NOW;
+    return kj::evalLater([&]() { return slice(); });
+  };
+  auto copying = slice().eagerlyEvaluate(nullptr);
+  auto written = writer.writeMessage(nullptr, segments);
+  copying.wait(io.waitScope);
+  EXPECT_LT(slices, 10);
 }
 
 }  // namespace

@@ -210,7 +210,9 @@ kj::Promise<void> BufferedMessageStream::writeMessage(
     if (gathered.size() >= FLUSH_BYTES) {
       flush();
     } else if (isFirst && !isSending) {
-      turnsEnd = kj::evalLast([this]() { flush(); }).eagerlyEvaluate(nullptr);
+      // Behind what the loop has to do already, and not behind all that comes of it: a loop that is
+      // never idle shall send as well.
+      turnsEnd = kj::evalLater([this]() { flush(); }).eagerlyEvaluate(nullptr);
     }
     if (gathered.size() <= UNSENT_BYTES) return kj::READY_NOW;
     return whenSent();
@@ -223,9 +225,12 @@ kj::Promise<void> BufferedMessageStream::writeMessage(
   for (auto& segment : segments) pieces.add(segment.asBytes());
   return whenSent().then([this, fds, table = kj::mv(table), pieces = pieces.finish()]() mutable {
     setWriting(true);
-    auto writing = fds.size() == 0
-                       ? stream.write(pieces)
-                       : stream.writeWithFds(pieces[0], pieces.slice(1, pieces.size()), fds);
+    // A write to a peer that has gone may throw at once.
+    auto writing = kj::evalNow([&]() {
+      return fds.size() == 0
+                 ? stream.write(pieces)
+                 : stream.writeWithFds(pieces[0], pieces.slice(1, pieces.size()), fds);
+    });
     return writing.attach(kj::mv(table), kj::mv(pieces),
                           kj::defer([this]() { setWriting(false); }));
   });

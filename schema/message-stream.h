@@ -7,8 +7,8 @@
 //   * A message's frame is checked before memory is allocated for it. (Cap'n Proto 0.9's stream
 //     writes beyond an array where the frame's first word is 0xFFFFFFFF.)
 //   * What has arrived is read at once, up to READ_BYTES, and handed out message by message.
-//   * Short messages are gathered and sent at the end of the event loop's turn, or as soon as they
-//     are FLUSH_BYTES together: a peer that is busy shall not wait for the end of a long turn.
+//   * Short messages are gathered and sent once the event loop has done what it had to do by then,
+//     or as soon as they are FLUSH_BYTES together: a peer shall not wait for the end of a long turn.
 //
 // Descriptors: a message that carries some is sent alone, since Linux delivers them with the first
 // byte of what was sent with them and ends that read there. They belong to the message in which the

@@ -64,7 +64,7 @@ TEST(AccessRules, WhoMapsTheStoreIsAListOfItsOwn) {
   EXPECT_FALSE(rules.mayMapStore(peer(SELF)));
 }
 
-TEST(PeerIdentity, IsTheOtherProcesss) {
+TEST(PeerIdentity, HasTheUserAndAllGroups) {
   auto io = kj::setupAsyncIo();
   auto pipe = io.provider->newTwoWayPipe();
   auto found = PeerIdentity::of(*pipe.ends[0]);

@@ -31,7 +31,7 @@ public:
     bool includes(const PeerIdentity& peer) const;
   };
 
-  // `self` is the server's own user, who may do everything. Without any name, so may everybody who
+  // `self` is the server's own user, who may read and write. Without any name, so may everybody who
   // can open the socket. Where writers or readers are named, nobody else writes; where readers are
   // named, nobody else but writers reads. `storeReaders` null: self and the named writers.
   AccessRules(uid_t self, Names writers, Names readers,

@@ -17,8 +17,8 @@ Error badArena(kj::String message) {
 // unused.
 class ArenaServer final : public rpc::Arena::Server {
 public:
-  ArenaServer(kj::Own<Session> session, kj::Own<const shm::PeerReadable> arena)
-      : session(kj::mv(session)), arena(kj::mv(arena)), fd(this->arena->openReadOnly()) {
+  ArenaServer(kj::Own<Session> session, kj::Own<const shm::PeerReadable> arena, kj::AutoCloseFd fd)
+      : session(kj::mv(session)), arena(kj::mv(arena)), fd(kj::mv(fd)) {
     ++this->session->openArenas;
   }
   ~ArenaServer() noexcept(false) { --session->openArenas; }
@@ -41,6 +41,11 @@ private:
   kj::Own<const PeerArenas> arenas;
   const uint32_t id;
 };
+
+OpenedArena opened(Session& session, kj::Own<const shm::PeerReadable> arena, kj::AutoCloseFd fd) {
+  const uint64_t size = arena->capacity();
+  return {kj::heap<ArenaServer>(kj::addRef(session), kj::mv(arena), kj::mv(fd)), size};
+}
 
 Result<RegisteredArena> accept(Session& session, kj::Maybe<int> received, uint64_t size) {
   const uint32_t most = session.host.limits.registeredArenas;
@@ -72,15 +77,12 @@ Result<OpenedArena> openArena(Session& session, uint32_t id) {
     return makeError(Code::RESOURCE_EXHAUSTED, Reason::QUOTA, session.openArenas,
                      " arenas are open, as many as may be");
   }
-  kj::Maybe<kj::Own<const shm::PeerReadable>> found;
   KJ_IF_MAYBE (arena, session.arenas->find(id)) {
-    found = kj::mv(*arena);
-  } else {
-    found = session.references->find(id);
+    auto fd = (*arena)->openReadOnly();
+    return opened(session, kj::mv(*arena), kj::mv(fd));
   }
-  KJ_IF_MAYBE (arena, found) {
-    const uint64_t size = (*arena)->capacity();
-    return OpenedArena{kj::heap<ArenaServer>(kj::addRef(session), kj::mv(*arena)), size};
+  KJ_IF_MAYBE (stored, session.references->open(id)) {
+    return opened(session, kj::mv(stored->segment), kj::mv(stored->fd));
   }
   return badArena(kj::str("arena ", id, " does not exist, or no longer"));
 }

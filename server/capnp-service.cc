@@ -437,7 +437,9 @@ private:
                        " sessions are open on this connection, as many as may be");
     }
     const uint64_t words = hello.getMessageWords();
-    return SessionTerms{version, hello.getFeatures() & features,
+    uint64_t chosen = hello.getFeatures() & features;
+    if ((chosen & rpc::FEATURE_SHARED_MEMORY) == 0) chosen &= ~uint64_t(rpc::FEATURE_TABLES);
+    return SessionTerms{version, chosen,
                         words == 0 ? rpc::DEFAULT_MESSAGE_WORDS : words, access};
   }
 

@@ -190,6 +190,7 @@ kj::Maybe<Answers::Stored> Answers::stored() const {
       return Stored{*one.trie, kj::arrayPtr(&one.value, 1), Stored::Form::VALUE};
     }
     KJ_CASE_ONEOF(values, Values) {
+      if (values.values.size() == 0) return nullptr;  // Of no trie.
       return Stored{*values.trie, values.values, Stored::Form::PACKED_LIST};
     }
     KJ_CASE_ONEOF(proof, BatchProof) {

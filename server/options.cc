@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -25,7 +26,8 @@ constexpr size_t MAX_SOCKET_PATH = sizeof(sockaddr_un::sun_path) - 1;
 // The flags as they were written.
 struct Texts {
   std::string triedir, socket, socketMode = "0660", grpcSockets, grpcTcp;
-  std::string writerUids, writerGids, readerUids, readerGids, mapStoreUids;
+  // Null: not given. A list that was given and is empty is a mistake.
+  std::optional<std::string> writerUids, writerGids, readerUids, readerGids, mapStoreUids;
   std::string forestCapacity = "500", walSegmentSize = "32MiB", walSync = "always";
   std::string checkpointDistance = "100", checkpointsToKeep = "3", checkpointThreads;
   std::string diskReserve = "1GiB";
@@ -230,9 +232,11 @@ mode_t parseMode(Checker& check, const std::string& text) {
   return mode;
 }
 
-// Numbers of users or groups; none if nothing is written.
-kj::Array<const uint32_t> parseIds(Checker& check, kj::StringPtr flag, const std::string& text) {
-  if (text.empty()) return nullptr;
+// Numbers of users or groups; none if the flag was not given.
+kj::Array<const uint32_t> parseIds(Checker& check, kj::StringPtr flag,
+                                   const std::optional<std::string>& given) {
+  if (!given) return nullptr;
+  const auto& text = *given;
   kj::Vector<uint32_t> ids;
   std::stringstream list(text + ",");
   for (std::string id; std::getline(list, id, ',');) {
@@ -327,7 +331,7 @@ Options check(Checker& check, const Texts& texts) {
                      parseIds(check, "--reader-gid", texts.readerGids)};
   if (texts.mapStoreUids == "none") {
     options.mapStoreUids = kj::Array<const uid_t>(nullptr);
-  } else if (!texts.mapStoreUids.empty()) {
+  } else if (texts.mapStoreUids) {
     options.mapStoreUids = parseIds(check, "--map-store-uid", texts.mapStoreUids);
   }
   options.grpcSockets = parseGrpcSockets(check, texts, options.socketPath);

@@ -18,6 +18,9 @@ constexpr uint64_t LOOP_BYTES = 256 << 10;
 // a page or two that the client has to fault in, against two copies' worth of memory traffic.
 constexpr uint64_t STORED_VALUE_BYTES = 16 << 10;
 
+// Of a StoredBytes' region, in bytes.
+constexpr uint64_t LEASE_AT = 8, HEADER_AT = LEASE_AT + rpc::LEASE_BYTES;
+
 Finished placeIn(shm::Region region, Answers answers) {
   answers.write(region.bytes().slice(0, answers.payloadSize()));
   return {kj::mv(answers), kj::mv(region)};
@@ -53,43 +56,57 @@ bool Placement::wantsSharedMemory(uint64_t size) const {
          size > 0;
 }
 
+bool Placement::isWorthReferring(const Answers& answers, const Answers::Stored& stored) const {
+  return options.sharedMemory == Options::SharedMemory::STORE &&
+         wantsSharedMemory(answers.payloadSize()) &&
+         answers.payloadSize() / stored.values.size() >= STORED_VALUE_BYTES;
+}
+
 template <typename Lend>
 kj::Maybe<Finished> Placement::refer(Answers& answers, Lend&& lendTable) const {
-  if (options.sharedMemory != Options::SharedMemory::STORE) return nullptr;
-  const uint64_t size = answers.payloadSize();
-  if (size <= options.inlineThreshold) return nullptr;
   KJ_IF_MAYBE (stored, answers.stored()) {
+    if (!isWorthReferring(answers, *stored)) return nullptr;
     auto& values = stored->values;
-    if (size / values.size() < STORED_VALUE_BYTES) return nullptr;
-    auto trie = kj::atomicAddRef(stored->trie);
-    if (stored->form == Answers::Stored::Form::VALUE) {
-      KJ_IF_MAYBE (reference, references->refer(kj::mv(trie), values)) {
-        return Finished{kj::mv(answers), StoredBytes{kj::mv(*reference), nullptr}};
-      }
-      return nullptr;
-    }
-
     kj::Vector<Value> present(values.size());
     for (auto& value : values) {
       if (value.size() > 0) present.add(value);
     }
-    const uint64_t header = rpc::packedHeaderSize(values.size());
-    const uint64_t table = rpc::tableSize(1 + present.size());
-    auto lent = lendTable(header + table);
+    const bool isList = stored->form == Answers::Stored::Form::PACKED_LIST;
+    const uint64_t header = isList ? rpc::packedHeaderSize(values.size()) : 0;
+    const uint32_t count = present.size() + (isList ? 1 : 0);
+    auto lent = lendTable(HEADER_AT + header + rpc::tableSize(count));
     KJ_IF_MAYBE (region, lent) {
-      KJ_IF_MAYBE (reference, references->refer(kj::mv(trie), present)) {
-        const auto start = region->span().offset;
-        kj::Vector<rpc::ArenaSpan> spans(1 + present.size());
-        spans.add(rpc::ArenaSpan{region->arenaId(), start, header});
-        spans.addAll(reference->spans());
-        rpc::writePackedHeader(values, region->bytes().slice(0, header));
-        rpc::writeTable(spans, region->bytes().slice(header, header + table));
-        const rpc::SpanTable placed{{region->arenaId(), start + header, table},
-                                    uint32_t(spans.size())};
-        StoredBytes bytes{kj::mv(*reference), StoredBytes::List{kj::mv(*region), placed}};
-        return Finished{kj::mv(answers), kj::mv(bytes)};
+      KJ_IF_MAYBE (referred, references->refer(kj::atomicAddRef(stored->trie), present)) {
+        const uint32_t arena = region->arenaId();
+        const uint64_t start = region->span().offset;
+        auto bytes = region->bytes();
+        memset(bytes.begin(), 0, HEADER_AT);
+        kj::Vector<rpc::ArenaSpan> spans(count);
+        if (isList) {
+          spans.add(rpc::ArenaSpan{arena, start + HEADER_AT, header});
+          rpc::writePackedHeader(values, bytes.slice(HEADER_AT, HEADER_AT + header));
+        }
+        spans.addAll(referred->spans);
+        const uint64_t table = HEADER_AT + header, length = rpc::tableSize(count);
+        rpc::writeTable(spans, bytes.slice(table, table + length));
+        return Finished{kj::mv(answers),
+                        StoredBytes(kj::mv(referred->reference), kj::mv(*region),
+                                    {{arena, start + table, length}, count, start + LEASE_AT})};
       }
     }
+  }
+  return nullptr;
+}
+
+kj::Maybe<kj::Own<const Trie>> StoredBytes::end() {
+  KJ_IF_MAYBE (held, reference) {
+    // Who sees bytes of the next value there, sees this too.
+    auto* lease = KJ_ASSERT_NONNULL(region).bytes().begin() + LEASE_AT;
+    __atomic_store_n(reinterpret_cast<uint64_t*>(lease), uint64_t(1), __ATOMIC_SEQ_CST);
+    auto trie = held->release();
+    reference = nullptr;
+    region = nullptr;
+    return kj::mv(trie);
   }
   return nullptr;
 }

@@ -23,15 +23,30 @@ struct InlineBytes {
   kj::Array<kj::byte> bytes;
 };
 
-// Values in the store. Of a packed list, `region` has the header, and behind it a table: of the
-// header's span and of every value's that is not empty.
-struct StoredBytes {
-  StoreReferences::Reference reference;
-  struct List {
-    shm::Region region;
-    rpc::SpanTable table;
-  };
-  kj::Maybe<List> list;  // Null: one value, the reference's only span.
+// Values in the store. `region` holds, from its start: a word for nobody, so that a lease never lies
+// at 0; the lease; the header of a packed list, if it is one; the table, of the header's span and of
+// every value's that is not empty.
+class StoredBytes final {
+public:
+  StoredBytes(StoreReferences::Reference reference, shm::Region region, const rpc::SpanTable& table)
+      : reference(kj::mv(reference)), region(kj::mv(region)), where(table) {}
+  StoredBytes(StoredBytes&& other)
+      : reference(kj::mv(other.reference)), region(kj::mv(other.region)), where(other.where) {
+    other.reference = nullptr;
+    other.region = nullptr;
+  }
+  ~StoredBytes() noexcept(false) { end(); }
+
+  const rpc::SpanTable& table() const { return where; }
+
+  // Ends the lease, and then the reference: see StoreReferences::Reference::release(). Null: that
+  // was done before.
+  kj::Maybe<kj::Own<const Trie>> end();
+
+private:
+  kj::Maybe<StoreReferences::Reference> reference;  // Null once moved from, or ended.
+  kj::Maybe<shm::Region> region;
+  rpc::SpanTable where;
 };
 
 // Answers with their payloads written. Ready for the loop.
@@ -80,6 +95,7 @@ private:
   // Null, with `answers` as they were: they are to be copied. `lendTable` gives room for a table.
   template <typename Lend>
   kj::Maybe<Finished> refer(Answers& answers, Lend&& lendTable) const;
+  bool isWorthReferring(const Answers& answers, const Answers::Stored& stored) const;
   // As ArenaSet::lend(). What the kernel refuses (memory, a descriptor) is a refusal too.
   kj::OneOf<shm::Region, shm::Refusal> lend(uint64_t size) const;
   // The longest payloads, in bytes, that a message may carry with these answers.

@@ -18,14 +18,17 @@ private:
   shm::Region region;
 };
 
-// The same for bytes of the store. To let go of them may free a trie.
+// The same for bytes of the store.
 class StoredBytesServer final : public rpc::Region::Server {
 public:
   StoredBytesServer(StoredBytes bytes, const Workers& workers)
       : bytes(kj::mv(bytes)), workers(workers) {}
   ~StoredBytesServer() noexcept(false) {
-    // Wanted or not, it is destroyed on a worker; or here, if too much waits for them.
-    (void)workers.run([bytes = kj::mv(bytes)](const Stop&) { return true; });
+    KJ_IF_MAYBE (trie, bytes.end()) {
+      if ((*trie)->isShared()) return;
+      // Wanted or not, it is destroyed on a worker; or here, if too much waits for them.
+      (void)workers.run([trie = kj::mv(*trie)](const Stop&) { return true; });
+    }
   }
 
 private:
@@ -47,13 +50,8 @@ ReplyWriter::ReplyWriter(Finished& finished, const Workers& workers) {
       shared = Shared{kj::heap<RegionServer>(kj::mv(region)), span};
     }
     KJ_CASE_ONEOF(stored, StoredBytes) {
-      kj::OneOf<rpc::ArenaSpan, rpc::SpanTable> place;
-      KJ_IF_MAYBE (list, stored.list) {
-        place = list->table;
-      } else {
-        place = stored.reference.spans()[0];
-      }
-      shared = Shared{kj::heap<StoredBytesServer>(kj::mv(stored), workers), kj::mv(place)};
+      const auto table = stored.table();
+      shared = Shared{kj::heap<StoredBytesServer>(kj::mv(stored), workers), table};
     }
   }
 }

@@ -9,30 +9,33 @@ namespace {
 // A segment keeps its id while nobody refers to it, so that a client maps it once: for so many.
 constexpr size_t REMEMBERED_SEGMENTS = 4096;
 
+// Of one reply: each costs the client a round trip, a descriptor and a mapping, once.
+constexpr size_t MOST_SEGMENTS = 16;
+
 }  // namespace
 
-kj::Maybe<StoreReferences::Reference> StoreReferences::refer(
+kj::Maybe<StoreReferences::Referred> StoreReferences::refer(
     kj::Own<const Trie> trie, kj::ArrayPtr<const Value> values) const {
   auto located = Ledger::locate(*trie, values);
+  if (located.segments.size() > MOST_SEGMENTS) return nullptr;
   auto segments = kj::heapArray<uint32_t>(located.segments.size());
-  Reference reference(kj::atomicAddRef(*this), kj::mv(trie));
   {
     auto lock = state.lockExclusive();
-    const bool isNewState = lock->tries.count(reference.trie.get()) == 0;
+    const bool isNewState = lock->tries.count(trie.get()) == 0;
     if (lock->references >= limits.references ||
         (isNewState && lock->tries.size() >= limits.states)) {
-      reference.owner = nullptr;
       return nullptr;
     }
     ++lock->references;
-    ++lock->tries[reference.trie.get()];
+    ++lock->tries[trie.get()];
     for (size_t i = 0; i < segments.size(); ++i) segments[i] = use(*lock, *located.segments[i]);
   }
-  reference.where = KJ_MAP(span, located.spans) {
+  Reference reference(kj::atomicAddRef(*this), kj::mv(trie));
+  auto spans = KJ_MAP(span, located.spans) {
     return rpc::ArenaSpan{segments[span.segment], span.offset, span.length};
   };
   reference.segments = kj::mv(segments);
-  return kj::mv(reference);
+  return Referred{kj::mv(reference), kj::mv(spans)};
 }
 
 uint32_t StoreReferences::use(State& state, const ValueSegment& segment) const {
@@ -54,27 +57,35 @@ uint32_t StoreReferences::use(State& state, const ValueSegment& segment) const {
   return known->second;
 }
 
-kj::Maybe<kj::Own<const shm::PeerReadable>> StoreReferences::find(uint32_t id) const {
+kj::Maybe<StoreReferences::Opened> StoreReferences::open(uint32_t id) const {
+  // Under the lock: the segment is not closed before it is known to be open elsewhere.
   auto lock = state.lockShared();
   auto found = lock->segments.find(id);
   if (found == lock->segments.end() || found->second.uses == 0) return nullptr;
-  return kj::Own<const shm::PeerReadable>(kj::atomicAddRef(*found->second.memory));
+  auto& segment = *found->second.memory;
+  return Opened{kj::atomicAddRef(segment), segment.openReadOnly()};
 }
 
-void StoreReferences::giveBack(const Reference& reference) const {
+void StoreReferences::giveBack(const Trie* trie, kj::ArrayPtr<const uint32_t> segments) const {
   kj::Vector<kj::Own<const ValueSegment>> unused;  // Dropped after the lock is.
   auto lock = state.lockExclusive();
   --lock->references;
-  auto trie = lock->tries.find(reference.trie.get());
-  if (--trie->second == 0) lock->tries.erase(trie);
-  for (auto id : reference.segments) {
+  auto entry = lock->tries.find(trie);
+  if (--entry->second == 0) lock->tries.erase(entry);
+  for (auto id : segments) {
     auto& segment = lock->segments.at(id);
     if (--segment.uses == 0) unused.add(kj::mv(segment.memory));
   }
 }
 
+kj::Own<const Trie> StoreReferences::Reference::release() {
+  auto from = kj::mv(owner);
+  from->giveBack(trie.get(), segments);
+  return kj::mv(trie);
+}
+
 StoreReferences::Reference::~Reference() noexcept(false) {
-  if (owner.get() != nullptr) owner->giveBack(*this);
+  if (owner.get() != nullptr) release();
 }
 
 }  // namespace ledger::server

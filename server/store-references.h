@@ -30,33 +30,43 @@ public:
   StoreReferences(kj::Own<const shm::ArenaSet> ids, const Limits& limits)
       : ids(kj::mv(ids)), limits(limits) {}
 
-  // Move-only; may be dropped on any thread. The last one of an evicted state frees its trie, which
-  // takes time: not on an event loop.
+  // Move-only; may be dropped on any thread.
   class Reference final {
   public:
     Reference(Reference&&) = default;
     Reference& operator=(Reference&&) = delete;
     ~Reference() noexcept(false);
 
-    // Where the values lie, in their order.
-    kj::ArrayPtr<const rpc::ArenaSpan> spans() const { return where; }
+    // Ends it, and gives the trie. To drop the last reference to that takes time, as it frees
+    // nodes: not on an event loop.
+    kj::Own<const Trie> release();
 
   private:
     friend class StoreReferences;
     Reference(kj::Own<const StoreReferences> owner, kj::Own<const Trie> trie)
         : owner(kj::mv(owner)), trie(kj::mv(trie)) {}
 
-    kj::Own<const StoreReferences> owner;  // Null once moved from.
+    kj::Own<const StoreReferences> owner;  // Null once moved from, or released.
     kj::Own<const Trie> trie;
-    kj::Array<rpc::ArenaSpan> where;
     kj::Array<uint32_t> segments;  // Ids, each once.
   };
 
-  // Values of `trie`, none of them empty. Null: the client holds as much as it may.
-  kj::Maybe<Reference> refer(kj::Own<const Trie> trie, kj::ArrayPtr<const Value> values) const;
+  struct Referred {
+    Reference reference;
+    kj::Array<rpc::ArenaSpan> spans;  // Where the values lie, in their order.
+  };
+
+  // Values of `trie`, none of them empty. Null: the client holds as much as it may, or they lie in
+  // more segments than are worth opening.
+  kj::Maybe<Referred> refer(kj::Own<const Trie> trie, kj::ArrayPtr<const Value> values) const;
+
+  struct Opened {
+    kj::Own<const shm::PeerReadable> segment;
+    kj::AutoCloseFd fd;  // For the peer.
+  };
 
   // A segment with a value that the client holds a reference to. Null: it holds none.
-  kj::Maybe<kj::Own<const shm::PeerReadable>> find(uint32_t id) const;
+  kj::Maybe<Opened> open(uint32_t id) const;
 
 private:
   struct Segment {
@@ -72,7 +82,7 @@ private:
   };
 
   uint32_t use(State& state, const ValueSegment& segment) const;
-  void giveBack(const Reference& reference) const;
+  void giveBack(const Trie* trie, kj::ArrayPtr<const uint32_t> segments) const;
 
   const kj::Own<const shm::ArenaSet> ids;
   const Limits limits;

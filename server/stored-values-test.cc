@@ -26,10 +26,17 @@ std::string large(char fill) {
   return std::string(LARGE, fill);
 }
 
-// Copies that the server made for this client.
-uint64_t arenaBytes(Peer& peer) {
+// Whether what the client holds was copied for it: more than tables.
+bool isCopied(Peer& peer) {
   kj::Maybe<capnp::Response<rpc::InfoReply>> holder;
-  return peer.info(holder).getArenas().getCommittedBytes();
+  return peer.info(holder).getArenas().getLentBytes() >= LARGE;
+}
+
+rpc::ArenaSpan firstSpan(Peer& peer, rpc::Bulk::Table::Reader table) {
+  const auto entries =
+      peer.readArena({table.getArena(), table.getOffset(), rpc::tableSize(table.getCount())});
+  auto spans = rpc::parseTable(Bytes(Peer::dataOf(entries)), table.getLength());
+  return spans.get<kj::Array<rpc::ArenaSpan>>()[0];
 }
 
 TEST(StoredValues, OneIsReadWithoutACopy) {
@@ -37,9 +44,9 @@ TEST(StoredValues, OneIsReadWithoutACopy) {
   Peer peer(service, STORE);
   const auto state = peer.mustSet(peer.initialState(), {"a", "b"}, {"short", large('b')});
   auto reply = peer.getSingleValue(state, keyOf("b"));
-  ASSERT_TRUE(reply.getValue().isSpan());
+  ASSERT_TRUE(reply.getValue().isTable());
   EXPECT_EQ(peer.bytesOf(reply.getValue()), large('b'));
-  EXPECT_EQ(arenaBytes(peer), 0u);
+  EXPECT_FALSE(isCopied(peer));
 }
 
 TEST(StoredValues, ManyAreATable) {
@@ -65,7 +72,6 @@ TEST(StoredValues, ShortOnesAreCopied) {
   auto reply = peer.get(state, packedKeys(names));
   EXPECT_TRUE(reply.getValues().isSpan());
   EXPECT_EQ(unpacked(Bytes(Peer::dataOf(peer.bytesOf(reply.getValues())))), values);
-  EXPECT_GT(arenaBytes(peer), 0u);
 }
 
 // Another user's client, or one that did not ask for it.
@@ -78,7 +84,7 @@ TEST(StoredValues, OthersGetCopies) {
     const auto state = peer.mustSet(peer.initialState(), {"a"}, {large('a')});
     auto reply = peer.getSingleValue(state, keyOf("a"));
     EXPECT_EQ(peer.bytesOf(reply.getValue()), large('a'));
-    EXPECT_GE(arenaBytes(peer), LARGE);
+    EXPECT_TRUE(isCopied(peer));
     kj::Maybe<capnp::Response<rpc::InfoReply>> holder;
     EXPECT_EQ(peer.info(holder).getFeatures(), SHARED);
   }
@@ -90,7 +96,7 @@ TEST(StoredValues, WhoDoesNotAskForThemGetsCopies) {
   const auto state = peer.mustSet(peer.initialState(), {"a"}, {large('a')});
   auto reply = peer.getSingleValue(state, keyOf("a"));
   EXPECT_EQ(peer.bytesOf(reply.getValue()), large('a'));
-  EXPECT_GE(arenaBytes(peer), LARGE);
+  EXPECT_TRUE(isCopied(peer));
 }
 
 // The state leaves the forest, and its space would be used again.
@@ -101,8 +107,8 @@ TEST(StoredValues, AHeldRegionKeepsThem) {
   Peer peer(service, STORE);
   auto state = peer.mustSet(peer.initialState(), {"a"}, {large('a')});
   auto held = kj::heap(peer.getSingleValue(state, keyOf("a")));
-  ASSERT_TRUE((*held).getValue().isSpan());
-  const auto arena = (*held).getValue().getSpan().getArena();
+  ASSERT_TRUE((*held).getValue().isTable());
+  const auto arena = firstSpan(peer, (*held).getValue().getTable()).arena;
   for (char fill = 'b'; fill < 'l'; ++fill) {
     state = peer.mustSet(state, {"a"}, {large(fill)});
     EXPECT_EQ(peer.bytesOf((*held).getValue()), large('a'));
@@ -120,6 +126,55 @@ TEST(StoredValues, AHeldRegionKeepsThem) {
   EXPECT_EQ(peer.send(request).getError().getReason(), rpc::Reason::BAD_ARENA);
 }
 
+// A client that reads on when its connection is gone must find out.
+TEST(StoredValues, TheLeaseEndsBeforeTheMemoryIsUsedAgain) {
+  auto options = ours();
+  options.forestCapacity = 2;
+  Service service(options);
+  Peer writer(service, SHARED);
+  auto state = writer.mustSet(writer.initialState(), {"a"}, {large('a')});
+  void* mapped;
+  const uint64_t* lease;
+  size_t size;
+  {
+    Peer reader(service, STORE);
+    auto reply = reader.getSingleValue(state, keyOf("a"));
+    auto table = reply.getValue().getTable();
+    auto request = reader.session.openArenaRequest();
+    request.setId(table.getArena());
+    auto opened = reader.send(request);
+    auto arena = opened.getOpened().getArena();
+    const int fd = KJ_REQUIRE_NONNULL(arena.getFd().wait(service.io.waitScope));
+    size = opened.getOpened().getSize();
+    mapped = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
+    ASSERT_NE(mapped, MAP_FAILED);
+    ASSERT_GT(table.getLease(), 0u);
+    lease = reinterpret_cast<const uint64_t*>(static_cast<char*>(mapped) + table.getLease());
+    for (char fill = 'b'; fill < 'g'; ++fill) state = writer.mustSet(state, {"a"}, {large(fill)});
+    EXPECT_EQ(__atomic_load_n(lease, __ATOMIC_SEQ_CST), 0u);
+  }
+  const auto before = service.ledger->stats().values;
+  for (int i = 0; service.ledger->stats().values == before; ++i) {
+    ASSERT_LT(i, 1000) << "the connection is gone, the value is still there";
+    service.io.provider->getTimer().afterDelay(10 * kj::MILLISECONDS).wait(service.io.waitScope);
+  }
+  EXPECT_NE(__atomic_load_n(lease, __ATOMIC_SEQ_CST), 0u);
+  munmap(mapped, size);
+}
+
+// Of no trie at all.
+TEST(StoredValues, ThereMayBeNone) {
+  auto options = ours();
+  options.limits.inlineThreshold = 0;
+  Service service(options);
+  Peer peer(service, STORE);
+  auto reply = peer.get(peer.initialState(), packedKeys({}));
+  EXPECT_EQ(unpacked(Bytes(Peer::dataOf(peer.bytesOf(reply.getValues())))), Strings());
+  const auto state = peer.mustSet(peer.initialState(), {"a"}, {large('a')});
+  auto absent = peer.getSingleValue(state, keyOf("absent"));
+  EXPECT_EQ(peer.bytesOf(absent.getValue()), "");
+}
+
 // A client that keeps old states is not given more of them.
 TEST(StoredValues, TheStatesThatAClientKeepsAreBounded) {
   auto options = ours();
@@ -134,7 +189,7 @@ TEST(StoredValues, TheStatesThatAClientKeepsAreBounded) {
       held.add(peer.getSingleValue(state, keyOf("a")));
       EXPECT_EQ(peer.bytesOf(held.back().getValue()), large(fill));
     }
-    EXPECT_EQ(arenaBytes(peer) > 0, fill >= 'd') << fill;
+    EXPECT_EQ(isCopied(peer), fill >= 'd') << fill;
   }
 }
 
@@ -146,10 +201,11 @@ TEST(StoredValues, AreCopiedWhereNoReferenceIsLeft) {
   const auto state = peer.mustSet(peer.initialState(), {"a"}, {large('a')});
   auto first = peer.getSingleValue(state, keyOf("a"));
   auto second = peer.getSingleValue(state, keyOf("a"));
-  EXPECT_EQ(arenaBytes(peer), 0u);
+  EXPECT_FALSE(isCopied(peer));
   auto third = peer.getSingleValue(state, keyOf("a"));
+  EXPECT_TRUE(second.getValue().isTable());
+  EXPECT_FALSE(third.getValue().isTable());
   EXPECT_EQ(peer.bytesOf(third.getValue()), large('a'));
-  EXPECT_GE(arenaBytes(peer), LARGE);
 }
 
 // One segment, one id: the client maps it once.
@@ -160,7 +216,7 @@ TEST(StoredValues, ASegmentKeepsItsId) {
   kj::Maybe<uint32_t> id;
   for (auto name : {"a", "b", "a"}) {
     auto reply = peer.getSingleValue(state, keyOf(name));
-    const uint32_t arena = reply.getValue().getSpan().getArena();
+    const uint32_t arena = firstSpan(peer, reply.getValue().getTable()).arena;
     EXPECT_EQ(arena, id.orDefault(arena));
     id = arena;
   }
@@ -180,7 +236,7 @@ TEST(StoredValues, InABatchWithOneOfThemTheyAreNotCopied) {
   auto reply = peer.send(request);
   EXPECT_TRUE(reply.getResults()[0].getHasState().getFound());
   EXPECT_EQ(peer.bytesOf(reply.getResults()[1].getGetSingleValue().getValue()), large('a'));
-  EXPECT_EQ(arenaBytes(peer), 0u);
+  EXPECT_FALSE(isCopied(peer));
 }
 
 }  // namespace

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shm/mapped-arena.h"
 
-#include "shm/huge-pages.h"
-#include "shm/memfd.h"
+#include "shm/pages.h"
 
 #include <kj/debug.h>
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shm/memfd.h"
 
-#include "shm/huge-pages.h"
-
 #include <kj/debug.h>
 
 #include <atomic>
@@ -83,11 +81,6 @@ void touch(kj::ArrayPtr<kj::byte> pages) {
 }
 
 }  // namespace
-
-uint64_t pageSize() {
-  static const uint64_t SIZE = sysconf(_SC_PAGESIZE);
-  return SIZE;
-}
 
 kj::Own<Memfd> Memfd::create(kj::StringPtr name, uint64_t size) {
   KJ_REQUIRE(size > 0 && size % pageSize() == 0 && size <= std::numeric_limits<off_t>::max(),

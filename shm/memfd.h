@@ -7,20 +7,14 @@
 // resize or further seal through any other descriptor, and what is handed to a peer is a read-only
 // reopening of it. Nothing has a name outside this process: a crash leaves nothing behind.
 
+#include "shm/pages.h"
+
 #include <kj/array.h>
 #include <kj/io.h>
 
 #include <cstdint>
 
 namespace shm {
-
-// The kernel's page: what is committed, mapped and sized is a multiple of it. Bytes.
-uint64_t pageSize();
-
-// To a multiple of `to`; neither may be near the end of the numbers.
-constexpr uint64_t roundUp(uint64_t bytes, uint64_t to) {
-  return (bytes + to - 1) / to * to;
-}
 
 // Thread: const methods from any thread. The bytes themselves are the owner's to synchronise.
 class Memfd final {

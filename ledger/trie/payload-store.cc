@@ -59,6 +59,14 @@ uint64_t PayloadStore::spaceFor(Lengths lengths) {
 
 kj::Maybe<shm::Shortage> PayloadStore::allocate(kj::ArrayPtr<const Lengths> lengths,
                                                 kj::ArrayPtr<PayloadHandle> out) const {
+  auto shortage = tryAllocate(lengths, out);
+  if (shortage == nullptr || retired->bytes() == 0) return shortage;
+  retired->collect();
+  return tryAllocate(lengths, out);
+}
+
+kj::Maybe<shm::Shortage> PayloadStore::tryAllocate(kj::ArrayPtr<const Lengths> lengths,
+                                                   kj::ArrayPtr<PayloadHandle> out) const {
   KJ_REQUIRE(lengths.size() == out.size());
   if (out.size() == 0) return nullptr;
   kj::Vector<Segment> own;  // Of the large records, in their order.
@@ -110,10 +118,6 @@ kj::Maybe<shm::Shortage> PayloadStore::extend(Segment& segment, uint64_t end) co
   auto target = std::min(memory.capacity(), shm::roundUp(end, sizes.commitStep));
   auto more = target - memory.committed();
   auto reserved = budget->reserve(more);
-  if (reserved.is<shm::Shortage>()) {
-    retired->collect();
-    reserved = budget->reserve(more);
-  }
   if (reserved.is<shm::Shortage>()) return kj::mv(reserved.get<shm::Shortage>());
   memory.commit(kj::mv(reserved.get<shm::Reservation>()));
   return nullptr;
@@ -178,7 +182,7 @@ uint32_t PayloadStore::install(State& state, Segment segment) const {
                                                       bytes.size()};
   segment.used = HEADER_SPACE;
   state.committed += segment.memory->committed();
-  state.byAddress[bytes.begin()] = number;
+  byAddress.lockExclusive()->emplace(bytes.begin(), kj::atomicAddRef(*segment.memory));
   state.segments[number] = kj::mv(segment);
   // Release; pairs with the acquire in at().
   bases[number].store(bytes.begin(), std::memory_order_release);
@@ -190,7 +194,7 @@ PayloadStore::Segment PayloadStore::remove(State& state, uint32_t number) const 
   state.segments[number] = Segment();
   bases[number].store(nullptr, std::memory_order_relaxed);
   state.committed -= segment.memory->committed();
-  state.byAddress.erase(segment.memory->bytes().begin());
+  byAddress.lockExclusive()->erase(segment.memory->bytes().begin());
   if (segment.shared) {
     for (auto& free : state.free) {
       auto kept = std::remove_if(free.begin(), free.end(),
@@ -216,16 +220,16 @@ kj::Maybe<PayloadStore::Segment> PayloadStore::giveBack(State& state, PayloadRef
 LocatedValues PayloadStore::locate(kj::ArrayPtr<const Value> values) const {
   auto spans = kj::heapArrayBuilder<LocatedValues::Span>(values.size());
   kj::Vector<kj::Own<const ValueSegment>> segments;
-  std::map<uint32_t, uint32_t> indices;  // Of segments, by number.
-  auto lock = state.lockShared();
+  std::map<const ValueSegment*, uint32_t> indices;  // Of segments.
+  auto starts = byAddress.lockShared();
   for (auto& value : values) {
-    auto found = lock->byAddress.upper_bound(value.begin());
-    KJ_REQUIRE(found != lock->byAddress.begin(), "bytes that lie in no segment");
+    auto found = starts->upper_bound(value.begin());
+    KJ_REQUIRE(found != starts->begin(), "bytes that lie in no segment");
     --found;
-    auto& segment = *lock->segments[found->second].memory;
+    auto& segment = *found->second;
     const uint64_t offset = value.begin() - found->first;
-    KJ_REQUIRE(offset + value.size() <= segment.committed(), "bytes that lie in no segment");
-    auto [index, isNew] = indices.try_emplace(found->second, segments.size());
+    KJ_REQUIRE(offset + value.size() <= segment.capacity(), "bytes that lie in no segment");
+    auto [index, isNew] = indices.try_emplace(&segment, segments.size());
     if (isNew) segments.add(kj::atomicAddRef(segment));
     spans.add(LocatedValues::Span{index->second, offset, value.size()});
   }

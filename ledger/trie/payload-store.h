@@ -118,7 +118,6 @@ private:
   };
   struct State {
     kj::Vector<Segment> segments;
-    std::map<const kj::byte*, uint32_t> byAddress;  // Numbers of segments.
     kj::Maybe<uint32_t> current;  // Where new records go that do not fill a gap.
     uint64_t nextSize;            // Of the next shared segment.
     std::array<kj::Vector<PayloadRef>, CLASSES> free;
@@ -139,6 +138,8 @@ private:
   kj::Maybe<shm::Shortage> extend(Segment& segment, uint64_t end) const;
   // A segment with one record of `space` bytes, committed. Takes a while: not under the lock.
   kj::Maybe<shm::Shortage> makeOwn(uint64_t space, Segment& out) const;
+  kj::Maybe<shm::Shortage> tryAllocate(kj::ArrayPtr<const Lengths> lengths,
+                                       kj::ArrayPtr<PayloadHandle> out) const;
   kj::Maybe<shm::Shortage> take(State& state, uint64_t space, PayloadRef& out) const;
   PayloadRef carve(State& state, uint32_t segment, uint64_t space) const;
   uint32_t install(State& state, Segment segment) const;
@@ -151,6 +152,9 @@ private:
   const SegmentSizes sizes;
   std::unique_ptr<std::atomic<kj::byte*>[]> bases;  // SEGMENTS of them.
   kj::MutexGuarded<State> state;
+  // The same segments by where they begin; held for a few lines, also beside `state`: to look there
+  // never waits for memory that is being made.
+  kj::MutexGuarded<std::map<const kj::byte*, kj::Own<const ValueSegment>>> byAddress;
   SlotTable counters;
 };
 

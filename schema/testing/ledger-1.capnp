@@ -58,7 +58,9 @@ const featureHandOver @0x83358e6007951c7c :UInt64 = 0x2;
 # capabilities.
 
 const featureTables @0xa42dbbff222ca9a5 :UInt64 = 0x4;
-# The client takes Bulk.table in replies. Implies featureSharedMemory.
+# The client takes Bulk.table in replies. Implies featureSharedMemory. Granted to clients that may map
+# the server's store: large values are then read where they lie, as spans of arenas that are segments
+# of the store (docs/formats.md). What else lies in these is not for the client.
 
 const stateBytes @0xad0fb2ed06ec2f53 :UInt32 = 32;
 # Length of a state: the root hash of a trie.
@@ -253,7 +255,7 @@ enum Reason @0xb33d5897b6e5ba8a {
   # The session's regions, calls in flight or registered arenas, or the server's queue, are used up.
 
   readOnlySession @10;
-  # The session may not change the ledger.
+  # The client may not change the ledger.
 
   shuttingDown @11;
   # Nothing of the request was done.
@@ -330,6 +332,12 @@ struct Bulk @0xc739151e0e7e47c3 {
 
       length @10 :UInt64;
       # Bytes of the payload: the sum of the spans' lengths.
+
+      lease @11 :UInt64;
+      # If not 0: bytes from the arena's start (the table's) to a number of 8 bytes, at a multiple of 8.
+      # It is 0 while the spans hold what was sent. The sender changes it before it uses the spans'
+      # memory for anything else, which it may do once the region is dropped or the connection lost. A
+      # receiver that has read, and then finds it to be 0, has read what was sent.
     }
   }
 }

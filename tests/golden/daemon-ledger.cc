@@ -50,6 +50,7 @@ public:
     client::ConnectOptions options;
     options.address = socket.c_str();
     options.connection.transport = transport;
+    options.connection.storeViews = true;
     client = client::connect(io.provider->getNetwork(), io.provider->getTimer(), options)
                  .wait(io.waitScope);
   }

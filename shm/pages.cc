@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "shm/huge-pages.h"
+#include "shm/pages.h"
 
 #include <kj/debug.h>
 
 #include <fstream>
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 namespace shm {
+
+uint64_t pageSize() {
+  static const uint64_t SIZE = sysconf(_SC_PAGESIZE);
+  return SIZE;
+}
 
 uint64_t hugePageSize() {
   static const uint64_t SIZE = []() -> uint64_t {
@@ -18,7 +24,8 @@ uint64_t hugePageSize() {
   return SIZE;
 }
 
-kj::byte* reserveAddresses(uint64_t size) {
+kj::byte* reserveAddresses(uint64_t bytes) {
+  const uint64_t size = roundUp(bytes, pageSize());
   const uint64_t alignment = hugePageSize() > 0 && size >= hugePageSize() ? hugePageSize() : 0;
   void* start = mmap(nullptr, size + alignment, PROT_NONE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -29,9 +36,7 @@ kj::byte* reserveAddresses(uint64_t size) {
   if (before > 0) {
     KJ_SYSCALL(munmap(begin, before));
   }
-  if (before < alignment) {
-    KJ_SYSCALL(munmap(begin + before + size, alignment - before));
-  }
+  KJ_SYSCALL(munmap(begin + before + size, alignment - before));
   return begin + before;
 }
 
