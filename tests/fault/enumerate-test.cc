@@ -106,8 +106,12 @@ bool any(const DiskStep&) { return true; }
 
 bool isWrite(const DiskStep& step) { return step.operation == Operation::WRITE; }
 
+// With sanitizers still fewer: the other tests have led them through the same code.
+constexpr int LOG_STRIDE = STEP_STRIDE == 1 ? 1 : 3 * STEP_STRIDE;
+
 bool isOfTheLog(const DiskStep& step) {
-  return step.kind() == FileKind::SEGMENT || step.kind() == FileKind::DIRECTORY;
+  return step.number % LOG_STRIDE == 0 &&
+         (step.kind() == FileKind::SEGMENT || step.kind() == FileKind::DIRECTORY);
 }
 
 TEST(Workload, HasEverythingInIt) {
@@ -175,7 +179,9 @@ TEST_P(EveryStepSyncedLate, CanBeTheLastBeforeACrash) {
   crashAtEach(subject, isOfTheLog);
   printf("starts refused, and made with --recover: %zu\n", subject.judge.refused());
   // With gaps between Sets that were not synced. With the interval each was, before the next.
-  EXPECT_EQ(subject.judge.refused() > 0, GetParam() == SyncPolicy::Mode::NEVER);
+  if (LOG_STRIDE == 1) {
+    EXPECT_EQ(subject.judge.refused() > 0, GetParam() == SyncPolicy::Mode::NEVER);
+  }
 }
 
 TEST_P(EveryStepSyncedLate, CanFail) {
