@@ -73,7 +73,9 @@ private:
 // Go's protobuf varies the blank after "proto:" from build to build.
 std::string withPlainBlanks(std::string text) {
   constexpr char NO_BREAK[] = "\u00a0";
-  for (size_t at; (at = text.find(NO_BREAK)) != std::string::npos;) text.replace(at, 2, " ");
+  for (size_t at; (at = text.find(NO_BREAK)) != std::string::npos; text[at] = ' ') {
+    text.erase(at, 1);
+  }
   return text;
 }
 
