@@ -428,7 +428,7 @@ TEST_F(MessageStreamTest, ALoopThatIsNeverIdleSendsAsWell) {
   auto copying = slice().eagerlyEvaluate(nullptr);
   auto written = writer.writeMessage(nullptr, segments);
   copying.wait(io.waitScope);
-  EXPECT_LT(slices, 10);
+  EXPECT_LE(slices, int(2 * BufferedMessageStream::TURNS_GATHERED));
 }
 
 }  // namespace

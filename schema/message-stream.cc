@@ -210,9 +210,7 @@ kj::Promise<void> BufferedMessageStream::writeMessage(
     if (gathered.size() >= FLUSH_BYTES) {
       flush();
     } else if (isFirst && !isSending) {
-      // Behind what the loop has to do already, and not behind all that comes of it: a loop that is
-      // never idle shall send as well.
-      turnsEnd = kj::evalLater([this]() { flush(); }).eagerlyEvaluate(nullptr);
+      turnsEnd = flushAfter(TURNS_GATHERED).eagerlyEvaluate(nullptr);
     }
     if (gathered.size() <= UNSENT_BYTES) return kj::READY_NOW;
     return whenSent();
@@ -241,6 +239,14 @@ kj::Promise<void> BufferedMessageStream::writeMessages(
   if (messages.size() == 0) return kj::READY_NOW;
   return writeMessage(nullptr, messages[0]).then([this, messages]() mutable {
     return writeMessages(messages.slice(1, messages.size()));
+  });
+}
+
+kj::Promise<void> BufferedMessageStream::flushAfter(uint32_t turns) {
+  return kj::evalLater([this, turns]() -> kj::Promise<void> {
+    if (turns > 1 && !isSending) return flushAfter(turns - 1);
+    flush();
+    return kj::READY_NOW;
   });
 }
 

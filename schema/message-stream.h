@@ -32,6 +32,9 @@ public:
   static constexpr size_t GATHERED_BYTES = 16 << 10;
   // The writer waits while more than this is gathered.
   static constexpr size_t UNSENT_BYTES = 64 << 10;
+  // How often all that is queued in the event loop gets its turn before short messages go: not once
+  // it is idle, for a loop that never is shall send as well.
+  static constexpr uint32_t TURNS_GATHERED = 8;
   static constexpr uint32_t MOST_SEGMENTS = 511;  // As Cap'n Proto.
 
   // Is told while there is something that has not gone to the kernel yet.
@@ -87,6 +90,7 @@ private:
   capnp::MessageReaderAndFds finish(kj::Own<Reader> reader, kj::ArrayPtr<kj::AutoCloseFd> fdSpace);
 
   void gather(kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments);
+  kj::Promise<void> flushAfter(uint32_t turns);
   void flush();
   kj::Promise<void> send();
   kj::Promise<void> whenSent();
