@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// Client and server as different users: who may write, who may read, and who may not even that.
+
+#include "tests/integration/daemon-fixture.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace ledger::testing {
+namespace {
+
+constexpr uid_t WRITER = 54301, READER = 54302, STRANGER = 54303;
+
+class Users : public DaemonTest {
+protected:
+  void SetUp() override {
+    if (getuid() != 0) GTEST_SKIP() << "skipped, because only root can be other users";
+    KJ_SYSCALL(chmod(scratch.path().c_str(), 0755));
+    startDaemon({"--socket-mode=0666", "--writer-uid=" + std::to_string(WRITER),
+                 "--reader-uid=" + std::to_string(READER)});
+  }
+
+  // The server learns who a client was when it connected.
+  kj::Own<client::LedgerClient> connectAs(uid_t user) {
+    KJ_SYSCALL(seteuid(user));
+    KJ_DEFER(KJ_SYSCALL(seteuid(0)));
+    const std::string socket = scratch / "socket";
+    client::ConnectOptions how;
+    how.address = socket.c_str();
+    how.connection.transport = client::TransportChoice::SHM;
+    how.connection.storeViews = true;
+    return client::connect(io.provider->getNetwork(), io.provider->getTimer(), how)
+        .wait(io.waitScope);
+  }
+};
+
+TEST_F(Users, WritersWriteAndReadersRead) {
+  auto writer = connectAs(WRITER), reader = connectAs(READER);
+  Registers registers(8, 256 << 10);
+  const RootHash empty = answer(writer->initialState());
+  const RootHash state = answer(writer->set(empty, registers.keys, registers.values));
+
+  auto values = answer(reader->get(state, registers.keys));
+  EXPECT_EQ(values.place(), client::Place::SHARED_MEMORY);
+  for (size_t i = 0; i < values.size(); ++i) {
+    EXPECT_TRUE(values[i] == registers.values[i]) << "value " << i;
+  }
+  auto refused = reader->set(empty, registers.keys, registers.values).wait(io.waitScope);
+  ASSERT_TRUE(refused.is<Error>());
+  EXPECT_EQ(refused.get<Error>().code, Code::PERMISSION_DENIED);
+  EXPECT_EQ(refused.get<Error>().reason, Reason::READ_ONLY_SESSION);
+  EXPECT_EQ(answer(writer->stateCount()), 2u);
+}
+
+TEST_F(Users, OnlyWritersAreHandedTheStore) {
+  auto writer = connectAs(WRITER), reader = connectAs(READER);
+  Registers registers(1, 1 << 20);
+  const RootHash state =
+      answer(writer->set(answer(writer->initialState()), registers.keys, registers.values));
+  auto inStore = answer(writer->get(state, registers.keys));
+  auto copied = answer(reader->get(state, registers.keys));
+  EXPECT_TRUE(inStore[0] == registers.values[0]);
+  EXPECT_TRUE(copied[0] == registers.values[0]);
+  EXPECT_LT(answer(writer->info()).arenas.lentBytes, uint64_t(64) << 10);
+  EXPECT_GE(answer(reader->info()).arenas.lentBytes, uint64_t(1) << 20);
+}
+
+TEST_F(Users, AStrangerIsToldWhy) {
+  KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() { connectAs(STRANGER); })) {
+    const std::string text = exception->getDescription().cStr();
+    EXPECT_NE(text.find("user 54303 may not use this ledger"), std::string::npos) << text;
+  } else {
+    FAIL() << "a stranger was welcome";
+  }
+}
+
+}  // namespace
+}  // namespace ledger::testing
