@@ -45,8 +45,8 @@ private:
 };
 
 // Memory that replies are put into, one after the other, from the start again when it is full.
-// In an arena, before all else: the one lease of all tables.
-constexpr uint64_t LEASE_AT = 8, FIRST_BYTE = LEASE_AT + rpc::LEASE_BYTES;
+// In an arena, before all else: the one lease of all tables. It is 0 once it has ended.
+constexpr uint64_t LEASE_AT = 0, LEASE_VALUE = 7, FIRST_BYTE = LEASE_AT + rpc::Lease::BYTES;
 
 struct ReplyArena {
   explicit ReplyArena() : memory(shm::Memfd::create("scripted-reply", ARENA_BYTES)) {
@@ -75,7 +75,8 @@ class ScriptedSession final : public rpc::Session::Server {
 public:
   explicit ScriptedSession(Script& script) : script(script) {
     ++script.seen.sessions;
-    script.endLease = [this]() { arenas[0].memory->bytes()[LEASE_AT] = 1; };
+    arenas[0].memory->bytes()[LEASE_AT] = LEASE_VALUE;
+    script.endLease = [this]() { arenas[0].memory->bytes()[LEASE_AT] = 0; };
   }
 
   kj::Promise<void> initialState(InitialStateContext context) override {
@@ -334,7 +335,8 @@ private:
     auto entries = kj::heapArray<kj::byte>(rpc::tableSize(spans.size()));
     rpc::writeTable(spans, entries);
     const rpc::ArenaSpan table{FIRST_ARENA, arenas[0].put(entries), entries.size()};
-    rpc::setTable(bulk, kj::heap<CountedRegion>(script), {table, uint32_t(spans.size()), LEASE_AT},
+    const rpc::Lease lease{{FIRST_ARENA, LEASE_AT, rpc::Lease::BYTES}, LEASE_VALUE};
+    rpc::setTable(bulk, kj::heap<CountedRegion>(script), {table, uint32_t(spans.size()), lease},
                   whole.size());
   }
 

@@ -2,7 +2,6 @@
 #include "client/shm-transport.h"
 
 #include <kj/debug.h>
-#include <kj/vector.h>
 
 #include <algorithm>
 #include <atomic>
@@ -19,23 +18,25 @@ constexpr uint64_t POPULATE_BYTES = 256 << 10;
 class RegionLease final : public Lease {
 public:
   RegionLease(kj::Array<Mapping> mappings, HeldRegions& regions, rpc::Region::Client region,
-              const uint64_t* taken = nullptr)
+              const uint64_t* leaseAt = nullptr, uint64_t leaseValue = 0)
       : mappings(kj::mv(mappings)),
-        taken(taken),
+        leaseAt(leaseAt),
+        leaseValue(leaseValue),
         regions(kj::atomicAddRef(regions)),
         number(regions.hold(kj::mv(region))) {}
   ~RegionLease() noexcept(false) { regions->giveBack(number); }
 
   bool isIntact() const override {
-    if (taken == nullptr) return true;
+    if (leaseAt == nullptr) return true;
     // Not before what was read until now.
     std::atomic_thread_fence(std::memory_order_acquire);
-    return __atomic_load_n(taken, __ATOMIC_RELAXED) == 0;
+    return __atomic_load_n(leaseAt, __ATOMIC_RELAXED) == leaseValue;
   }
 
 private:
   kj::Array<Mapping> mappings;
-  const uint64_t* taken;  // In one of them. Null: the bytes never change.
+  const uint64_t* leaseAt;  // In one of them. Null: the bytes never change.
+  uint64_t leaseValue;
   kj::Own<const HeldRegions> regions;
   uint64_t number;
 };
@@ -119,30 +120,33 @@ kj::Promise<Received> ShmTransport::receiveTable(const rpc::SpanTable& table, ui
         // A copy of our own: what is checked is what is used.
         auto entries = kj::heapArray(look(*holder, table.table));
         auto spans = require(rpc::parseTable(entries, length));
-        const uint64_t* taken = nullptr;
-        if (table.lease != 0) {
-          const rpc::ArenaSpan lease{table.table.arena, table.lease, rpc::LEASE_BYTES};
-          taken = reinterpret_cast<const uint64_t*>(look(*holder, lease).begin());
-        }
-        auto ids = arenasOf(spans);
+        // Opened with them, if there is one.
+        auto places = kj::heapArrayBuilder<rpc::ArenaSpan>(spans.size() + 1);
+        places.addAll(spans);
+        if (table.lease.value != 0) places.add(table.lease.place);
+        auto ids = arenasOf(places.asPtr());
         KJ_REQUIRE(ids.size() <= ReplyArenas::MAX_ARENAS,
                    "the server's table names too many arenas", ids.size());
         auto opening = KJ_MAP(id, ids) {
           return replyArenas.open(id);
         };
         return kj::joinPromises(kj::mv(opening))
-            .then([this, spans = kj::mv(spans), ids = kj::mv(ids), holder = kj::mv(holder), taken,
+            .then([this, lease = table.lease, spans = kj::mv(spans), ids = kj::mv(ids),
                    region = kj::mv(region)](kj::Array<Mapping> mappings) mutable {
-              auto pieces = KJ_MAP(span, spans) {
+              auto lookAt = [&](const rpc::ArenaSpan& span) {
                 auto found = std::lower_bound(ids.begin(), ids.end(), span.arena);
                 return look(*mappings[found - ids.begin()], span);
               };
-              kj::Vector<Mapping> all(mappings.size() + 1);
-              for (auto& mapping : mappings) all.add(kj::mv(mapping));
-              all.add(kj::mv(holder));
-              auto lease = kj::atomicRefcounted<RegionLease>(all.releaseAsArray(), *regions,
-                                                             kj::mv(region), taken);
-              return Received{kj::mv(pieces), kj::mv(lease), Place::SHARED_MEMORY};
+              auto pieces = KJ_MAP(span, spans) {
+                return lookAt(span);
+              };
+              const uint64_t* leaseAt = nullptr;
+              if (lease.value != 0) {
+                leaseAt = reinterpret_cast<const uint64_t*>(lookAt(lease.place).begin());
+              }
+              auto held = kj::atomicRefcounted<RegionLease>(kj::mv(mappings), *regions,
+                                                            kj::mv(region), leaseAt, lease.value);
+              return Received{kj::mv(pieces), kj::mv(held), Place::SHARED_MEMORY};
             });
       });
 }

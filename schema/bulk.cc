@@ -65,9 +65,9 @@ kj::OneOf<BulkPlace, BadPayload> locateTable(Bulk::Table::Reader table, uint64_t
   if (overflows(table.getOffset(), tableLength)) {
     return badRequest("a table of ", tableLength, " bytes at ", table.getOffset(), " overflows");
   }
-  const uint64_t lease = table.getLease();
-  if (lease % LEASE_BYTES != 0 || overflows(lease, LEASE_BYTES)) {
-    return badRequest("a table whose lease lies at ", lease);
+  const Lease lease{{table.getLeaseArena(), table.getLease(), Lease::BYTES}, table.getLeaseValue()};
+  if (lease.place.offset % Lease::BYTES != 0 || overflows(lease.place.offset, Lease::BYTES)) {
+    return badRequest("a table whose lease lies at ", lease.place.offset);
   }
   return BulkPlace{table.getLength(),
                    SpanTable{ArenaSpan{table.getArena(), table.getOffset(), tableLength},
@@ -186,7 +186,9 @@ void setTable(Bulk::Builder bulk, Region::Client region, const SpanTable& table,
   builder.setOffset(table.table.offset);
   builder.setCount(table.count);
   builder.setLength(length);
-  builder.setLease(table.lease);
+  builder.setLeaseArena(table.lease.place.arena);
+  builder.setLease(table.lease.place.offset);
+  builder.setLeaseValue(table.lease.value);
 }
 
 uint64_t tableSize(size_t spans) {

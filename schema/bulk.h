@@ -25,8 +25,13 @@ struct ArenaSpan {
   uint64_t length;  // Bytes.
 };
 
-// Of a table's lease (ledger.capnp, Bulk.table.lease).
-constexpr uint64_t LEASE_BYTES = sizeof(uint64_t);
+// Of a table (ledger.capnp, Bulk.table.leaseValue).
+struct Lease {
+  static constexpr uint64_t BYTES = sizeof(uint64_t);
+
+  ArenaSpan place = {0, 0, BYTES};
+  uint64_t value = 0;  // 0: there is none.
+};
 
 // In the message itself. The views live as long as the message; none is empty.
 struct InlineChunks {
@@ -37,7 +42,7 @@ struct InlineChunks {
 struct SpanTable {
   ArenaSpan table;
   uint32_t count;
-  uint64_t lease;  // Bytes from the arena's start to the lease's number; 0: there is none.
+  Lease lease;
 };
 
 struct BulkPlace {

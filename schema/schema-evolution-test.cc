@@ -87,7 +87,7 @@ void replaceOnce(std::string& text, const char* from, const std::string& to) {
 Version successor() {
   std::string text = readFile(CURRENT).cStr();
   replaceOnce(text, "struct Bulk @0xc739151e0e7e47c3 {\n  # One payload of bytes.\n\n  union {",
-              "struct Bulk @0xc739151e0e7e47c3 {\n  union {\n    compressed @12 :Data;");
+              "struct Bulk @0xc739151e0e7e47c3 {\n  union {\n    compressed @14 :Data;");
   replaceOnce(text, "  badEncoding @18;", "  badEncoding @18;\n  tooLate @19;");
   replaceOnce(text, "struct SetRequest @0xfa6e0a0be1064084 {",
               "struct SetRequest @0xfa6e0a0be1064084 {\n  deadlineMs @4 :UInt64;\n"

@@ -18,9 +18,6 @@ constexpr uint64_t LOOP_BYTES = 256 << 10;
 // a page or two that the client has to fault in, against two copies' worth of memory traffic.
 constexpr uint64_t STORED_VALUE_BYTES = 16 << 10;
 
-// Of a StoredBytes' region, in bytes.
-constexpr uint64_t LEASE_AT = 8, HEADER_AT = LEASE_AT + rpc::LEASE_BYTES;
-
 Finished placeIn(shm::Region region, Answers answers) {
   answers.write(region.bytes().slice(0, answers.payloadSize()));
   return {kj::mv(answers), kj::mv(region)};
@@ -63,7 +60,7 @@ bool Placement::isWorthReferring(const Answers& answers, const Answers::Stored& 
 }
 
 template <typename Lend>
-kj::Maybe<Finished> Placement::refer(Answers& answers, Lend&& lendTable) const {
+kj::Maybe<Finished> Placement::refer(Answers& answers, Lend&& lend) const {
   KJ_IF_MAYBE (stored, answers.stored()) {
     if (!isWorthReferring(answers, *stored)) return nullptr;
     auto& values = stored->values;
@@ -74,24 +71,26 @@ kj::Maybe<Finished> Placement::refer(Answers& answers, Lend&& lendTable) const {
     const bool isList = stored->form == Answers::Stored::Form::PACKED_LIST;
     const uint64_t header = isList ? rpc::packedHeaderSize(values.size()) : 0;
     const uint32_t count = present.size() + (isList ? 1 : 0);
-    auto lent = lendTable(HEADER_AT + header + rpc::tableSize(count));
+    if (!references->hasLeases()) {
+      auto leases = lend(StoreReferences::LEASES_BYTES);
+      KJ_IF_MAYBE (region, leases) references->giveLeases(kj::mv(*region));
+    }
+    auto lent = lend(header + rpc::tableSize(count));
     KJ_IF_MAYBE (region, lent) {
       KJ_IF_MAYBE (referred, references->refer(kj::atomicAddRef(stored->trie), present)) {
         const uint32_t arena = region->arenaId();
         const uint64_t start = region->span().offset;
-        auto bytes = region->bytes();
-        memset(bytes.begin(), 0, HEADER_AT);
         kj::Vector<rpc::ArenaSpan> spans(count);
         if (isList) {
-          spans.add(rpc::ArenaSpan{arena, start + HEADER_AT, header});
-          rpc::writePackedHeader(values, bytes.slice(HEADER_AT, HEADER_AT + header));
+          spans.add(rpc::ArenaSpan{arena, start, header});
+          rpc::writePackedHeader(values, region->bytes().slice(0, header));
         }
         spans.addAll(referred->spans);
-        const uint64_t table = HEADER_AT + header, length = rpc::tableSize(count);
-        rpc::writeTable(spans, bytes.slice(table, table + length));
+        const uint64_t length = rpc::tableSize(count);
+        rpc::writeTable(spans, region->bytes().slice(header, header + length));
         return Finished{kj::mv(answers),
                         StoredBytes(kj::mv(referred->reference), kj::mv(*region),
-                                    {{arena, start + table, length}, count, start + LEASE_AT})};
+                                    {{arena, start + header, length}, count, referred->lease})};
       }
     }
   }
@@ -100,9 +99,6 @@ kj::Maybe<Finished> Placement::refer(Answers& answers, Lend&& lendTable) const {
 
 kj::Maybe<kj::Own<const Trie>> StoredBytes::end() {
   KJ_IF_MAYBE (held, reference) {
-    // Who sees bytes of the next value there, sees this too.
-    auto* lease = KJ_ASSERT_NONNULL(region).bytes().begin() + LEASE_AT;
-    __atomic_store_n(reinterpret_cast<uint64_t*>(lease), uint64_t(1), __ATOMIC_SEQ_CST);
     auto trie = held->release();
     reference = nullptr;
     region = nullptr;
@@ -116,12 +112,12 @@ Finished Placement::place(Answers answers) const {
   const uint64_t size = answers.payloadSize();
   if (!wantsSharedMemory(size)) return placeInline(kj::mv(answers));
 
-  auto lendTable = [this](uint64_t bytes) -> kj::Maybe<shm::Region> {
+  auto lendHere = [this](uint64_t bytes) -> kj::Maybe<shm::Region> {
     auto lent = lend(bytes);
     if (lent.is<shm::Region>()) return kj::mv(lent.get<shm::Region>());
     return nullptr;
   };
-  KJ_IF_MAYBE (finished, refer(answers, lendTable)) return kj::mv(*finished);
+  KJ_IF_MAYBE (finished, refer(answers, lendHere)) return kj::mv(*finished);
 
   auto lent = lend(size);
   if (lent.is<shm::Refusal>() && isShortForAll(lent.get<shm::Refusal>())) {
@@ -135,8 +131,8 @@ Finished Placement::place(Answers answers) const {
 
 kj::Maybe<Finished> Placement::tryPlace(Answers& answers) const {
   if (!answers.hasPayloads()) return Finished{kj::mv(answers)};
-  auto lendTable = [this](uint64_t bytes) { return arenas->tryLend(bytes); };
-  KJ_IF_MAYBE (finished, refer(answers, lendTable)) return kj::mv(*finished);
+  auto lendHere = [this](uint64_t bytes) { return arenas->tryLend(bytes); };
+  KJ_IF_MAYBE (finished, refer(answers, lendHere)) return kj::mv(*finished);
   const uint64_t size = answers.payloadSize();
   if (size > LOOP_BYTES) return nullptr;
   if (!wantsSharedMemory(size)) return placeInline(kj::mv(answers));

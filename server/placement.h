@@ -23,9 +23,8 @@ struct InlineBytes {
   kj::Array<kj::byte> bytes;
 };
 
-// Values in the store. `region` holds, from its start: a word for nobody, so that a lease never lies
-// at 0; the lease; the header of a packed list, if it is one; the table, of the header's span and of
-// every value's that is not empty.
+// Values in the store. `region` holds the header of a packed list, if it is one, and the table, of
+// the header's span and of every value's that is not empty.
 class StoredBytes final {
 public:
   StoredBytes(StoreReferences::Reference reference, shm::Region region, const rpc::SpanTable& table)
@@ -39,8 +38,7 @@ public:
 
   const rpc::SpanTable& table() const { return where; }
 
-  // Ends the lease, and then the reference: see StoreReferences::Reference::release(). Null: that
-  // was done before.
+  // Ends the reference: see StoreReferences::Reference::release(). Null: that was done before.
   kj::Maybe<kj::Own<const Trie>> end();
 
 private:
@@ -92,9 +90,9 @@ public:
 
 private:
   bool wantsSharedMemory(uint64_t size) const;
-  // Null, with `answers` as they were: they are to be copied. `lendTable` gives room for a table.
+  // Null, with `answers` as they were: they are to be copied. `lend` gives room for tables.
   template <typename Lend>
-  kj::Maybe<Finished> refer(Answers& answers, Lend&& lendTable) const;
+  kj::Maybe<Finished> refer(Answers& answers, Lend&& lend) const;
   bool isWorthReferring(const Answers& answers, const Answers::Stored& stored) const;
   // As ArenaSet::lend(). What the kernel refuses (memory, a descriptor) is a refusal too.
   kj::OneOf<shm::Region, shm::Refusal> lend(uint64_t size) const;

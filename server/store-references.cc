@@ -3,6 +3,8 @@
 
 #include <kj/debug.h>
 
+#include <algorithm>
+
 namespace ledger::server {
 namespace {
 
@@ -14,28 +16,54 @@ constexpr size_t MOST_SEGMENTS = 16;
 
 }  // namespace
 
+void StoreReferences::giveLeases(shm::Region region) const {
+  KJ_REQUIRE(region.span().length >= LEASES_BYTES && region.span().offset % rpc::Lease::BYTES == 0);
+  auto lock = state.lockExclusive();
+  if (lock->leases != nullptr) return;  // Another call was faster.
+  // No number is 0: that means that there is none.
+  auto* first = reinterpret_cast<uint64_t*>(region.bytes().begin());
+  std::fill(first, first + MOST_REFERENCES, uint64_t(1));
+  lock->leases = kj::mv(region);
+}
+
+uint64_t* StoreReferences::leaseAt(State& state, uint32_t index) {
+  return reinterpret_cast<uint64_t*>(KJ_ASSERT_NONNULL(state.leases).bytes().begin()) + index;
+}
+
 kj::Maybe<StoreReferences::Referred> StoreReferences::refer(
     kj::Own<const Trie> trie, kj::ArrayPtr<const Value> values) const {
   auto located = Ledger::locate(*trie, values);
   if (located.segments.size() > MOST_SEGMENTS) return nullptr;
   auto segments = kj::heapArray<uint32_t>(located.segments.size());
+  Reference reference(kj::atomicAddRef(*this), kj::mv(trie));
+  rpc::Lease lease;
   {
     auto lock = state.lockExclusive();
-    const bool isNewState = lock->tries.count(trie.get()) == 0;
-    if (lock->references >= limits.references ||
+    const bool isNewState = lock->tries.count(reference.trie.get()) == 0;
+    if (lock->leases == nullptr || lock->references >= kj::min(limits.references, MOST_REFERENCES) ||
         (isNewState && lock->tries.size() >= limits.states)) {
+      reference.owner = nullptr;
       return nullptr;
     }
     ++lock->references;
-    ++lock->tries[trie.get()];
+    ++lock->tries[reference.trie.get()];
     for (size_t i = 0; i < segments.size(); ++i) segments[i] = use(*lock, *located.segments[i]);
+    if (lock->leasesAgain.size() > 0) {
+      reference.lease = lock->leasesAgain.back();
+      lock->leasesAgain.removeLast();
+    } else {
+      reference.lease = lock->leasesUsed++;
+    }
+    auto& region = KJ_ASSERT_NONNULL(lock->leases);
+    lease.place.arena = region.arenaId();
+    lease.place.offset = region.span().offset + reference.lease * rpc::Lease::BYTES;
+    lease.value = *leaseAt(*lock, reference.lease);
   }
-  Reference reference(kj::atomicAddRef(*this), kj::mv(trie));
   auto spans = KJ_MAP(span, located.spans) {
     return rpc::ArenaSpan{segments[span.segment], span.offset, span.length};
   };
   reference.segments = kj::mv(segments);
-  return Referred{kj::mv(reference), kj::mv(spans)};
+  return Referred{kj::mv(reference), kj::mv(spans), lease};
 }
 
 uint32_t StoreReferences::use(State& state, const ValueSegment& segment) const {
@@ -66,13 +94,16 @@ kj::Maybe<StoreReferences::Opened> StoreReferences::open(uint32_t id) const {
   return Opened{kj::atomicAddRef(segment), segment.openReadOnly()};
 }
 
-void StoreReferences::giveBack(const Trie* trie, kj::ArrayPtr<const uint32_t> segments) const {
+void StoreReferences::giveBack(const Reference& reference) const {
   kj::Vector<kj::Own<const ValueSegment>> unused;  // Dropped after the lock is.
   auto lock = state.lockExclusive();
+  // First: a client that sees any byte of what comes to lie there sees this too.
+  __atomic_add_fetch(leaseAt(*lock, reference.lease), 1, __ATOMIC_SEQ_CST);
+  lock->leasesAgain.add(reference.lease);
   --lock->references;
-  auto entry = lock->tries.find(trie);
+  auto entry = lock->tries.find(reference.trie.get());
   if (--entry->second == 0) lock->tries.erase(entry);
-  for (auto id : segments) {
+  for (auto id : reference.segments) {
     auto& segment = lock->segments.at(id);
     if (--segment.uses == 0) unused.add(kj::mv(segment.memory));
   }
@@ -80,7 +111,7 @@ void StoreReferences::giveBack(const Trie* trie, kj::ArrayPtr<const uint32_t> se
 
 kj::Own<const Trie> StoreReferences::Reference::release() {
   auto from = kj::mv(owner);
-  from->giveBack(trie.get(), segments);
+  from->giveBack(*this);
   return kj::mv(trie);
 }
 

@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include <unistd.h>
 
 namespace ledger::server {
@@ -135,31 +137,49 @@ TEST(StoredValues, TheLeaseEndsBeforeTheMemoryIsUsedAgain) {
   auto state = writer.mustSet(writer.initialState(), {"a"}, {large('a')});
   void* mapped;
   const uint64_t* lease;
+  uint64_t value;
   size_t size;
   {
     Peer reader(service, STORE);
     auto reply = reader.getSingleValue(state, keyOf("a"));
     auto table = reply.getValue().getTable();
     auto request = reader.session.openArenaRequest();
-    request.setId(table.getArena());
+    request.setId(table.getLeaseArena());
     auto opened = reader.send(request);
     auto arena = opened.getOpened().getArena();
     const int fd = KJ_REQUIRE_NONNULL(arena.getFd().wait(service.io.waitScope));
     size = opened.getOpened().getSize();
     mapped = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
     ASSERT_NE(mapped, MAP_FAILED);
-    ASSERT_GT(table.getLease(), 0u);
+    value = table.getLeaseValue();
+    ASSERT_NE(value, 0u);
     lease = reinterpret_cast<const uint64_t*>(static_cast<char*>(mapped) + table.getLease());
     for (char fill = 'b'; fill < 'g'; ++fill) state = writer.mustSet(state, {"a"}, {large(fill)});
-    EXPECT_EQ(__atomic_load_n(lease, __ATOMIC_SEQ_CST), 0u);
+    EXPECT_EQ(__atomic_load_n(lease, __ATOMIC_SEQ_CST), value);
   }
   const auto before = service.ledger->stats().values;
   for (int i = 0; service.ledger->stats().values == before; ++i) {
     ASSERT_LT(i, 1000) << "the connection is gone, the value is still there";
     service.io.provider->getTimer().afterDelay(10 * kj::MILLISECONDS).wait(service.io.waitScope);
   }
-  EXPECT_NE(__atomic_load_n(lease, __ATOMIC_SEQ_CST), 0u);
+  EXPECT_NE(__atomic_load_n(lease, __ATOMIC_SEQ_CST), value);
   munmap(mapped, size);
+}
+
+// Or a view of what was there before would take what is there now for its own.
+TEST(StoredValues, ALeaseNeverComesAgain) {
+  Service service(ours());
+  Peer peer(service, STORE);
+  const auto state = peer.mustSet(peer.initialState(), {"a"}, {large('a')});
+  std::set<std::pair<uint64_t, uint64_t>> seen;
+  std::set<uint64_t> places;
+  for (int i = 0; i < 50; ++i) {
+    auto reply = peer.getSingleValue(state, keyOf("a"));
+    auto table = reply.getValue().getTable();
+    EXPECT_TRUE(seen.emplace(table.getLease(), table.getLeaseValue()).second) << i;
+    places.insert(table.getLease());
+  }
+  EXPECT_LT(places.size(), 10u) << "the places are used again";
 }
 
 // Of no trie at all.
@@ -195,7 +215,7 @@ TEST(StoredValues, TheStatesThatAClientKeepsAreBounded) {
 
 TEST(StoredValues, AreCopiedWhereNoReferenceIsLeft) {
   auto options = ours();
-  options.limits.regions = 2;
+  options.limits.regions = 3;  // The leases' and two tables'.
   Service service(options);
   Peer peer(service, STORE);
   const auto state = peer.mustSet(peer.initialState(), {"a"}, {large('a')});

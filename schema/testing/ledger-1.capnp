@@ -333,11 +333,17 @@ struct Bulk @0xc739151e0e7e47c3 {
       length @10 :UInt64;
       # Bytes of the payload: the sum of the spans' lengths.
 
-      lease @11 :UInt64;
-      # If not 0: bytes from the arena's start (the table's) to a number of 8 bytes, at a multiple of 8.
-      # It is 0 while the spans hold what was sent. The sender changes it before it uses the spans'
-      # memory for anything else, which it may do once the region is dropped or the connection lost. A
-      # receiver that has read, and then finds it to be 0, has read what was sent.
+      leaseArena @11 :UInt32;
+      # Where the lease is, if the table has one.
+
+      lease @12 :UInt64;
+      # Bytes from that arena's start to a number of 8 bytes, at a multiple of 8.
+
+      leaseValue @13 :UInt64;
+      # That number while the spans hold what was sent. The sender changes it before it uses their
+      # memory for anything else, which it may do once the region is dropped or the connection lost,
+      # and it never is the same again. So a receiver that has read the spans, and then finds it
+      # unchanged, has read what was sent. 0: there is no lease, and the bytes never change.
     }
   }
 }
