@@ -8,7 +8,8 @@
 //     writes beyond an array where the frame's first word is 0xFFFFFFFF.)
 //   * What has arrived is read at once, up to READ_BYTES, and handed out message by message.
 //   * Short messages are gathered and sent once the event loop has done what it had to do by then,
-//     or as soon as they are FLUSH_BYTES together: a peer shall not wait for the end of a long turn.
+//     or as soon as they are FLUSH_BYTES together: a peer shall not wait for the end of a long
+//     turn.
 //
 // Descriptors: a message that carries some is sent alone, since Linux delivers them with the first
 // byte of what was sent with them and ends that read there. They belong to the message in which the

@@ -116,8 +116,8 @@ void declare(CLI::App& app, Texts& texts) {
   app.add_option("--reader-gid", texts.readerGids, "The same, by group")->group("Clients");
   app.add_option("--map-store-uid", texts.mapStoreUids,
                  "Users whose clients may map the store: they read large values where they lie, "
-                 "and could read all others. none: nobody [default: ledgerd's own user and the writers "
-                 "that are named]")
+                 "and could read all others. none: nobody [default: ledgerd's own user and the "
+                 "writers that are named]")
       ->group("Clients");
   app.add_option("--ledger-service-socket", texts.grpcSockets,
                  "Unix sockets to serve flow-go's gRPC service on, separated by commas, open to "

@@ -40,7 +40,8 @@ kj::Maybe<StoreReferences::Referred> StoreReferences::refer(
   {
     auto lock = state.lockExclusive();
     const bool isNewState = lock->tries.count(reference.trie.get()) == 0;
-    if (lock->leases == nullptr || lock->references >= kj::min(limits.references, MOST_REFERENCES) ||
+    const uint32_t most = kj::min(limits.references, MOST_REFERENCES);
+    if (lock->leases == nullptr || lock->references >= most ||
         (isNewState && lock->tries.size() >= limits.states)) {
       reference.owner = nullptr;
       return nullptr;
