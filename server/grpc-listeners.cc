@@ -20,7 +20,12 @@ GrpcListeners::GrpcListeners(kj::ArrayPtr<const kj::String> paths,
   }
   for (auto& path : paths) {
     const auto folder = std::filesystem::path(path.cStr()).parent_path();
-    if (!folder.empty()) std::filesystem::create_directories(folder);
+    if (!folder.empty() && std::filesystem::create_directories(folder)) {
+      // Whatever the umask is: who may write there could put another socket in the place of ours.
+      using std::filesystem::perms;
+      std::filesystem::permissions(folder, perms::group_write | perms::others_write,
+                                   std::filesystem::perm_options::remove);
+    }
     sockets.add(kj::heap<ListenSocket>(path, SOCKET_MODE));
     spdlog::info("gRPC server listening on Unix domain socket {}", path.cStr());
   }

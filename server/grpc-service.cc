@@ -6,6 +6,7 @@
 #include "server/rpc-errors.h"
 
 #include <grpc/support/log.h>
+#include <grpcpp/alarm.h>
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/server.h>
@@ -18,6 +19,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 
 namespace ledger::server {
 namespace {
@@ -25,7 +27,12 @@ namespace {
 using Bytes = kj::ArrayPtr<const kj::byte>;
 
 // Calls that one connection may have in flight; a client waits with more.
-constexpr int STREAMS_OF_A_CONNECTION = 1024;
+constexpr int STREAMS_OF_A_CONNECTION = 256;
+
+// How long a client may take to send the message of a call that it has begun, and how many calls may
+// wait for theirs, for each that may be in flight.
+constexpr std::chrono::seconds FIRST_MESSAGE{60};
+constexpr uint32_t BEGUN_FOR_ONE_IN_FLIGHT = 4;
 
 // How long clients may take to hear that the server goes, when all is answered.
 constexpr std::chrono::seconds LAST_WORDS{1};
@@ -55,6 +62,7 @@ struct Shared {
   grpc::AsyncGenericService service;
   // All that exist: those in flight, and one for each queue that waits to be one.
   kj::MutexGuarded<uint32_t> calls{0};
+  std::atomic<uint32_t> inFlight{0};  // Of them: whose message has come.
 };
 
 // One call, from before it has come until the library is done with it. It deletes itself.
@@ -81,11 +89,12 @@ private:
 
   void end() {
     auto& calls = shared.calls;
+    if (isInFlight) shared.inFlight.fetch_sub(1, std::memory_order_relaxed);
     delete this;
     --*calls.lockExclusive();
   }
 
-  // --- Events, in this order; done() may come any time after begun(). ---
+  // --- Events, in this order; done() may come any time after begun(), and late() after it. ---
 
   void begun(bool ok) {
     if (!ok) return end();  // The server has been shut down: no other event comes.
@@ -96,21 +105,35 @@ private:
       return finish(
           makeError(Code::UNAVAILABLE, Reason::SHUTTING_DOWN, "the server is shutting down"));
     }
-    if (others >= limits.callsInFlight) {
-      return finish(makeError(Code::RESOURCE_EXHAUSTED, Reason::QUOTA, limits.callsInFlight,
-                              " calls are in flight, as many as may be"));
+    if (others / BEGUN_FOR_ONE_IN_FLIGHT >= limits.callsInFlight) {
+      return finish(makeError(Code::RESOURCE_EXHAUSTED, Reason::QUOTA, others,
+                              " calls have been begun, as many as may be"));
     }
     auto found = findGrpcMethod(context.method().c_str());
     KJ_IF_MAYBE (error, found.tryGet<Error>()) return finish(kj::mv(*error));
     method = found.get<GrpcMethod>();
+    ++endsToCome;
+    patience.Set(&queue, std::chrono::system_clock::now() + FIRST_MESSAGE, &onLate);
     stream.Read(&request, &onRead);
   }
 
+  // Expired, or no longer needed.
+  void late(bool isLate) {
+    if (isLate) context.TryCancel();
+    endOne();
+  }
+
   void read(bool ok) {
+    patience.Cancel();
     if (!ok) {
       return finish(makeError(Code::INTERNAL, Reason::BAD_REQUEST, "the call has no request"));
     }
     const auto& host = shared.host;
+    isInFlight = true;
+    if (shared.inFlight.fetch_add(1, std::memory_order_relaxed) >= host.limits.callsInFlight) {
+      return finish(makeError(Code::RESOURCE_EXHAUSTED, Reason::QUOTA, host.limits.callsInFlight,
+                              " calls are in flight, as many as may be"));
+    }
     const uint64_t length = request.Length();
     KJ_IF_MAYBE (error, checkGrpcRequestSize(length, host.limits)) return finish(kj::mv(*error));
     // One piece, or none.
@@ -129,7 +152,7 @@ private:
     endOne();
   }
 
-  // The last two events come in any order.
+  // The last events come in any order.
   void endOne() {
     if (--endsToCome == 0) end();
   }
@@ -152,6 +175,9 @@ private:
     // The message is in the library's memory by now; what is worked on counts as ours. One that
     // came in pieces is put together first.
     const auto& host = shared.host;
+    if (cancelled.load(std::memory_order_relaxed)) {
+      return makeError(Code::CANCELLED, Reason::CANCELLED, "the call was dropped");
+    }
     auto reserved = host.memory.reserve((isWhole ? 1 : 2) * request.Length());
     if (reserved.is<shm::Shortage>()) return outOfMemory(reserved.get<shm::Shortage>());
     if (!isWhole) {
@@ -209,21 +235,30 @@ private:
 
   Event onBegun{*this, &Call::begun}, onRead{*this, &Call::read};
   Event onFinished{*this, &Call::finished}, onDone{*this, &Call::done};
+  Event onLate{*this, &Call::late};
+  grpc::Alarm patience;  // Until the message has come.
 
   GrpcMethod method = GrpcMethod::INITIAL_STATE;
   grpc::ByteBuffer request;
   grpc::Slice message;  // All of the request, if it `isWhole`.
   bool isWhole = false;
   std::atomic<bool> cancelled{false};  // By the client, its deadline, or a shutdown.
+  bool isInFlight = false;             // Counted among those.
   int endsToCome = 2;
 };
 
 void runEvents(grpc::ServerCompletionQueue& queue) {
   void* tag;
   bool ok;
-  while (queue.Next(&tag, &ok)) {
-    auto& event = *static_cast<Call::Event*>(tag);
-    (event.call.*event.happened)(ok);
+  KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() {
+                 while (queue.Next(&tag, &ok)) {
+                   auto& event = *static_cast<Call::Event*>(tag);
+                   (event.call.*event.happened)(ok);
+                 }
+               })) {
+    // Want of memory, or a bug: calls would never be answered, and the library cannot be left.
+    spdlog::critical("gRPC failed, the process ends: {}", exception->getDescription().cStr());
+    std::abort();
   }
 }
 

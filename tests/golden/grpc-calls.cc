@@ -127,19 +127,23 @@ void runGrpcCalls(kj::AsyncIoContext& io, const std::string& ledgerd, const std:
     for (auto& line : linesOf(folder + "/calls.jsonl")) {
       compare(line, service.call(line), kj::str("call ", ++number), report);
     }
+    report.check(number > 0, "calls.jsonl holds no call");
     service.stop(report);
   }
 
   report.section("grpc/crash.jsonl, ledgerd");
   Service service(ledgerd, folder);
+  uint32_t fatal = 0;
   for (auto& line : linesOf(folder + "/crash.jsonl")) {
     if (!line.contains("method")) continue;  // How flow-go's process ended.
     if (line.value("server", "") == "died") {
       checkFatalProve(io, service, line, report);
+      ++fatal;
     } else {
       compare(line, service.call(line), "before the crash", report);
     }
   }
+  report.check(fatal == 1, kj::str(fatal, " calls in crash.jsonl ended flow-go's process, not one"));
   service.stop(report);
 }
 
