@@ -53,7 +53,7 @@ Error tooLong(kj::StringPtr length, const ServiceLimits& limits) {
 // Memory for a reply of `length` bytes.
 Result<GrpcReply> newReply(const Host& host, uint64_t length) {
   if (length > host.limits.responseBytes) return tooLong(kj::str(length), host.limits);
-  auto reserved = host.memory.reserve(length);
+  auto reserved = host.grpcReplies.reserve(length);
   if (reserved.is<shm::Shortage>()) return outOfMemory(reserved.get<shm::Shortage>());
   return GrpcReply{kj::mv(reserved.get<shm::Reservation>()), kj::heapArray<kj::byte>(length)};
 }

@@ -40,6 +40,7 @@ struct Host {
   const Ledger& ledger;
   const shm::MemoryBudget& memory;        // --memory-limit.
   const shm::MemoryBudget& sharedMemory;  // --shared-memory-limit, under `memory`.
+  const shm::MemoryBudget& grpcReplies;   // Until clients have read them; under `memory`.
   const shm::RetiredArenas& retiredArenas;
   const ServiceLimits limits;
   const AccessRules& access;

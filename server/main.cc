@@ -179,9 +179,14 @@ int serve(Options options, TerminationSignals& signals) {
   auto retiredArenas = kj::atomicRefcounted<shm::RetiredArenas>();
   const AccessRules access(geteuid(), kj::mv(options.writers), kj::mv(options.readers),
                            kj::mv(options.mapStoreUids));
+  // Clients that do not read shall not take what Sets need.
+  auto grpcReplies =
+      shm::MemoryBudget::createUnder(*memory, "gRPC replies that clients have not read yet",
+                                     kj::max(memoryLimit / 4, 2 * options.maxResponseSize));
   const Host host{.ledger = *ledger,
                   .memory = *memory,
                   .sharedMemory = *sharedMemory,
+                  .grpcReplies = *grpcReplies,
                   .retiredArenas = *retiredArenas,
                   .limits = limitsOf(options, shares),
                   .access = access,

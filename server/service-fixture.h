@@ -93,6 +93,8 @@ public:
       : memory(shm::MemoryBudget::create("--memory-limit", options.memoryBytes)),
         sharedMemory(shm::MemoryBudget::createUnder(*memory, "--shared-memory-limit",
                                                     options.sharedMemoryBytes)),
+        grpcReplies(
+            shm::MemoryBudget::createUnder(*memory, "gRPC replies", options.memoryBytes / 4)),
         ledger(Ledger::open(kj::newInMemoryDirectory(kj::nullClock()), "test",
                             kj::atomicAddRef(*memory), ledgerOptions(options))),
         retired(kj::atomicRefcounted<shm::RetiredArenas>()),
@@ -102,6 +104,7 @@ public:
         host{.ledger = *ledger,
              .memory = *memory,
              .sharedMemory = *sharedMemory,
+             .grpcReplies = *grpcReplies,
              .retiredArenas = *retired,
              .limits = options.limits,
              .access = access,
@@ -111,7 +114,7 @@ public:
         io(kj::setupAsyncIo()),
         connections(kj::heap<Connections>(host, calls, io.provider->getTimer())) {}
 
-  kj::Own<const shm::MemoryBudget> memory, sharedMemory;
+  kj::Own<const shm::MemoryBudget> memory, sharedMemory, grpcReplies;
   kj::Own<Ledger> ledger;
   kj::Own<const shm::RetiredArenas> retired;
   const AccessRules access;
