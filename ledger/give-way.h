@@ -41,24 +41,32 @@ public:
   // Returns when there is none, after `patience` at the latest.
   void awaitNone(std::chrono::nanoseconds patience) const;
 
+  // Whether there was none for so long: then the next one, if it comes, is one of few.
+  bool noneSince(std::chrono::nanoseconds time) const;
+
 private:
   // Not kj::MutexGuarded: that hands its lock over to who waits for a condition before it wakes it,
   // and no Set must wait for a thread that has not even woken.
   mutable std::mutex mutex;
   mutable std::condition_variable noneLeft;
-  mutable unsigned count = 0;  // Guarded.
+  mutable unsigned count = 0;                              // Guarded.
+  mutable std::chrono::steady_clock::time_point lastOne{};  // Guarded: when it ended.
 };
 
 // Thread: one at a time.
 class GiveWay final {
 public:
   static constexpr int PATIENCE = 4;
+  static constexpr auto QUIET = std::chrono::milliseconds(100);
 
   // The first piece begins.
   explicit GiveWay(const SetsInProgress& sets);
 
   // A piece ends. The next one begins when this returns.
   void afterPiece();
+
+  // Whether there has been no Set lately.
+  bool isQuiet() const { return sets.noneSince(QUIET); }
 
 private:
   const SetsInProgress& sets;

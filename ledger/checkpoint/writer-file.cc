@@ -14,6 +14,9 @@ namespace {
 // What is written at once: filled and written in less than a millisecond.
 constexpr size_t BUFFER_SIZE = 128 << 10;
 
+// Of a long queue: a few milliseconds of a slow disk.
+constexpr uint64_t LONG_QUEUE_BYTES = 1 << 20;
+
 // Brings bytes to the disk without syncing the file, where the file is on one; `flags` as for
 // sync_file_range(2). Only a hint.
 void writeBack(const kj::File& file, uint64_t offset, uint64_t length, unsigned flags) {
@@ -26,7 +29,7 @@ void writeBack(const kj::File& file, uint64_t offset, uint64_t length, unsigned 
 }  // namespace
 
 CheckpointFile::CheckpointFile(const kj::File& file, kj::StringPtr name,
-                               kj::Function<void(uint64_t)> onWritten)
+                               kj::Function<Queue(uint64_t)> onWritten)
     : file(file),
       name(name),
       onWritten(kj::mv(onWritten)),
@@ -53,14 +56,15 @@ void CheckpointFile::writeOut(kj::ArrayPtr<const kj::byte> more) {
   KJ_CONTEXT("writing a checkpoint file", name, written, more.size());
   file.write(written, more);
   crc = extendCrc32c(crc, more);
-  // One write is on its way to the disk while the next is filled, and no more: whoever syncs the
-  // log meanwhile does not wait behind a long queue.
-  writeBack(file, written - inFlight, inFlight,
+  // Before the next one goes, there is room for it in the queue.
+  const uint64_t most = queue == Queue::LONG ? LONG_QUEUE_BYTES : 0;
+  const uint64_t awaited = inFlight > most ? inFlight - most : 0;
+  writeBack(file, written - inFlight, awaited,
             SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
   writeBack(file, written, more.size(), SYNC_FILE_RANGE_WRITE);
-  inFlight = more.size();
+  inFlight += more.size() - awaited;
   written += more.size();
-  onWritten(more.size());
+  queue = onWritten(more.size());
 }
 
 uint32_t CheckpointFile::finish() {

@@ -18,9 +18,13 @@ namespace ledger {
 // Thread: one at a time.
 class CheckpointFile final {
 public:
-  // `onWritten` is told how many bytes each write has brought; `file` and `name`, for messages,
-  // must outlive this object.
-  CheckpointFile(const kj::File& file, kj::StringPtr name, kj::Function<void(uint64_t)> onWritten);
+  // How much may be on its way to the disk while the next bytes are put together. SHORT: whoever
+  // syncs another file meanwhile does not wait for long. LONG: the disk is kept busy.
+  enum class Queue { SHORT, LONG };
+
+  // `onWritten` is told how many bytes each write has brought, and says how long the queue may be;
+  // `file` and `name`, for messages, must outlive this object.
+  CheckpointFile(const kj::File& file, kj::StringPtr name, kj::Function<Queue(uint64_t)> onWritten);
   KJ_DISALLOW_COPY(CheckpointFile);
 
   // Big-endian.
@@ -53,11 +57,12 @@ private:
 
   const kj::File& file;
   const kj::StringPtr name;
-  kj::Function<void(uint64_t)> onWritten;
+  kj::Function<Queue(uint64_t)> onWritten;
   kj::Array<kj::byte> buffer;
   size_t fill = 0;
   uint64_t written = 0;   // Bytes in the file: all of them in `crc`.
   uint64_t inFlight = 0;  // Of these, the last: perhaps still on their way to the disk.
+  Queue queue = Queue::SHORT;
   uint32_t crc = 0;
 };
 

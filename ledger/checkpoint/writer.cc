@@ -170,6 +170,7 @@ private:
         options.progress(*lock, std::max(*lock, estimate));
       }
       giveWay.afterPiece();
+      return giveWay.isQuiet() ? CheckpointFile::Queue::LONG : CheckpointFile::Queue::SHORT;
     });
     file.number(magic);
     file.number(CHECKPOINT_VERSION);
