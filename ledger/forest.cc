@@ -11,7 +11,19 @@ Error unknownState(const RootHash& state) {
                    kj::encodeHex(state.ptr()), " not found");
 }
 
-Forest::Forest(uint32_t capacity) : capacity(capacity) {
+namespace {
+
+kj::Own<const StoreSegment> makePage() {
+  auto page = kj::atomicRefcounted<StoreSegment>("ledgerd-forest"_kj, shm::pageSize());
+  page->commit(page->capacity(), {});
+  return page;
+}
+
+}  // namespace
+
+Forest::Forest(uint32_t capacity)
+    : capacity(capacity),
+      page(makePage()) {
   KJ_REQUIRE(capacity > 0, "a forest holds at least one trie");
 }
 
@@ -31,6 +43,9 @@ bool Forest::add(kj::Own<const Trie> trie) const {
     lock->order.pop_front();
     lock->index.erase(evicted->rootHash());
     ++lock->evicted;
+    // Whoever learns of the new trie finds that the oldest is gone. Release: before that.
+    __atomic_store_n(reinterpret_cast<uint64_t*>(page->bytes().begin()), lock->evicted,
+                     __ATOMIC_RELEASE);
   }
   lock->index.emplace(trie->rootHash(), lock->evicted + lock->order.size());
   lock->order.push_back(kj::mv(trie));
@@ -42,6 +57,14 @@ kj::Maybe<kj::Own<const Trie>> Forest::find(const RootHash& root) const {
   auto found = lock->index.find(root);
   if (found == lock->index.end()) return nullptr;
   return kj::atomicAddRef(*lock->order[found->second - lock->evicted]);
+}
+
+kj::Maybe<Forest::Numbered> Forest::findNumbered(const RootHash& root) const {
+  auto lock = state.lockShared();
+  auto found = lock->index.find(root);
+  if (found == lock->index.end()) return nullptr;
+  const uint64_t number = found->second;
+  return Numbered{kj::atomicAddRef(*lock->order[number - lock->evicted]), number};
 }
 
 bool Forest::contains(const RootHash& root) const {

@@ -7,6 +7,7 @@
 
 #include "ledger/error.h"
 #include "ledger/model.h"
+#include "ledger/trie/store-segment.h"
 #include "ledger/trie/trie.h"
 
 #include <kj/array.h>
@@ -33,6 +34,18 @@ public:
   // Null: never added, or evicted.
   kj::Maybe<kj::Own<const Trie>> find(const RootHash& root) const;
 
+  // A trie and its number in the order of all that were ever added: the first is 0. It is here as
+  // long as no more than `number` were evicted.
+  struct Numbered {
+    kj::Own<const Trie> trie;
+    uint64_t number;
+  };
+  kj::Maybe<Numbered> findNumbered(const RootHash& root) const;
+
+  // Begins with a word that says how many were evicted, for peers that map it. It grows before
+  // add() returns.
+  const StoreSegment& evictions() const { return *page; }
+
   bool contains(const RootHash& root) const;
 
   // How many more new tries can be added before this very trie is evicted. Null: it is not here.
@@ -53,6 +66,7 @@ private:
     uint64_t evicted = 0;
   };
   const uint32_t capacity;
+  const kj::Own<const StoreSegment> page;
   kj::MutexGuarded<State> state;
 };
 

@@ -82,7 +82,8 @@ struct Ledger::Impl {
              recovered.checkpoint},
             kj::mv(options.checkpoints), sets, options.reporter),
         sequencer(*forest, kj::mv(recovered.writer), options.walSync, checkpointer,
-                  options.reporter) {}
+                  options.reporter),
+        relieve(kj::mv(options.relieve)) {}
 
   Result<RootHash> apply(const RootHash& state, kj::ArrayPtr<const EncodedKey> keys,
                          kj::ArrayPtr<const Value> values, const Stop& stop) const;
@@ -97,6 +98,7 @@ struct Ledger::Impl {
   SetsInProgress sets;
   Checkpointer checkpointer;
   Sequencer sequencer;
+  kj::ConstFunction<bool(const Ledger&)> relieve;
 };
 
 Ledger::Ledger(kj::Own<Impl> impl) : impl(kj::mv(impl)) {}
@@ -139,6 +141,20 @@ Result<kj::Own<const Trie>> Ledger::pin(const RootHash& state) const {
     return kj::mv(*trie);
   }
   return unknownState(state);
+}
+
+Result<Ledger::PinnedStore> Ledger::pinStore(const RootHash& state) const {
+  KJ_IF_MAYBE (found, impl->forest->findNumbered(state)) {
+    // The segments after the trie: none that it needs can be missing.
+    auto segments = impl->store->segments();
+    return PinnedStore{kj::mv(found->trie), kj::mv(segments), found->number,
+                       kj::atomicAddRef(impl->forest->evictions())};
+  }
+  return unknownState(state);
+}
+
+bool Ledger::holds(const Trie& trie) const {
+  return impl->forest->lifetime(trie) != nullptr;
 }
 
 LocatedValues Ledger::locate(const Trie& trie, kj::ArrayPtr<const Value> values) {
@@ -234,11 +250,19 @@ Result<RootHash> Ledger::set(const RootHash& state, kj::ArrayPtr<const EncodedKe
                        values[i].size(), " bytes; at most ", MAX_VALUE_SIZE, " are allowed");
     }
   }
+  auto apply = [&]() {
+    auto result = impl->apply(state, keys, values, stop);
+    KJ_IF_MAYBE (error, result.tryGet<Error>()) {
+      if (error->reason == Reason::OUT_OF_MEMORY && impl->relieve(*this)) {
+        return impl->apply(state, keys, values, stop);
+      }
+    }
+    return result;
+  };
   KJ_IF_MAYBE (setId, id) {
-    return impl->recentSets.run(*setId, fingerprint(state, keys, values), stop,
-                                [&]() { return impl->apply(state, keys, values, stop); });
+    return impl->recentSets.run(*setId, fingerprint(state, keys, values), stop, apply);
   }
-  return impl->apply(state, keys, values, stop);
+  return apply();
 }
 
 Result<RootHash> Ledger::Impl::apply(const RootHash& state, kj::ArrayPtr<const EncodedKey> keys,

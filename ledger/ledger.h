@@ -31,6 +31,8 @@ struct Progress {
   uint64_t total;  // Bytes.
 };
 
+class Ledger;
+
 struct LedgerOptions {
   uint32_t forestCapacity = 500;                 // Tries, 1 to 65,535.
   uint64_t walSegmentSize = uint64_t(32) << 20;  // Bytes, a multiple of 32,768.
@@ -55,6 +57,11 @@ struct LedgerOptions {
   Damage damage = Damage::REFUSE;
 
   kj::Function<void(const Progress&)> progress = [](const Progress&) {};
+
+  // Asked when memory is short for a Set, on its thread: whether some was given back, so that it is
+  // worth trying once more. Must be safe to call from many threads.
+  kj::ConstFunction<bool(const Ledger&)> relieve = [](const Ledger&) { return false; };
+
   // Things an operator should know: a torn tail that was cut, a checkpoint that was passed over or
   // is being written. Must outlive the ledger.
   const Reporter& reporter = Reporter::silent();
@@ -101,6 +108,20 @@ public:
 
   // Pins a state: its trie stays readable as long as it is held. Error: UNKNOWN_STATE.
   Result<kj::Own<const Trie>> pin(const RootHash& state) const;
+
+  // The same, for a peer that reads the state in the store itself.
+  struct PinnedStore {
+    kj::Own<const Trie> trie;
+    StoreSegments segments;  // With all that the trie refers to.
+    // The state can be pinned again as long as the word that `evictions` begins with is not greater
+    // than `number`.
+    uint64_t number;
+    kj::Own<const StoreSegment> evictions;
+  };
+  Result<PinnedStore> pinStore(const RootHash& state) const;
+
+  // Whether pin() would give this very trie.
+  bool holds(const Trie& trie) const;
 
   // One register, in a few microseconds. The bytes live as long as `trie`.
   static Result<Value> getSingleValue(const Trie& trie, EncodedKey key);

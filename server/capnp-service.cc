@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/capnp-service.h"
 
+#include "ledger/trie/format.h"
 #include "schema/message-limits.h"
 #include "server/arena-capabilities.h"
 #include "server/replies.h"
 #include "server/rpc-errors.h"
+#include "server/state-views.h"
 #include "server/version.h"
 
 #include <kj/debug.h>
@@ -178,6 +180,8 @@ public:
     });
   }
   kj::Promise<void> registerArena(RegisterArenaContext context) override;
+
+  kj::Promise<void> openView(OpenViewContext context) override;
 
   kj::Promise<void> info(InfoContext context) override {
     return answer(context, [this](rpc::InfoReply::Builder reply) {
@@ -381,6 +385,43 @@ kj::Promise<void> SessionServer::registerArena(RegisterArenaContext context) {
       .attach(kj::mv(admitted.get<Session::Place>()));
 }
 
+kj::Promise<void> SessionServer::openView(OpenViewContext context) {
+  auto admitted = session->admit();
+  KJ_IF_MAYBE (error, admitted.tryGet<Error>()) {
+    fill(context.initResults().initError(), *error);
+    return kj::READY_NOW;
+  }
+  if ((session->terms.features & rpc::FEATURE_STATE_VIEWS) == 0) {
+    fill(context.initResults().initError(),
+         makeError(Code::UNIMPLEMENTED, Reason::UNSPECIFIED,
+                   "views of states were not agreed on with this client"));
+    return kj::READY_NOW;
+  }
+  auto state = parseState(context.getParams().getState());
+  KJ_IF_MAYBE (error, state.tryGet<Error>()) {
+    fill(context.initResults().initError(), *error);
+    return kj::READY_NOW;
+  }
+  context.allowCancellation();
+  return referToState(*session, state.get<RootHash>())
+      .then([this, context](Result<StoreReferences::ReferredStore>&& result) mutable {
+        KJ_IF_MAYBE (error, result.tryGet<Error>()) {
+          return fill(context.initResults().initError(), *error);
+        }
+        auto& referred = result.get<StoreReferences::ReferredStore>();
+        const uint64_t words = viewWords(referred);
+        if (words > session->messageWords()) {
+          return fill(context.initResults().initError(),
+                      makeError(Code::RESOURCE_EXHAUSTED, Reason::TOO_LARGE, "a view of ", words,
+                                " words; a message to this client may have ",
+                                session->messageWords()));
+        }
+        fill(context.initResults().initView(), kj::mv(referred), session->host.workers);
+      })
+      .catch_([](kj::Exception&& exception) { return reportBug(kj::mv(exception)); })
+      .attach(kj::mv(admitted.get<Session::Place>()));
+}
+
 class LedgerdServer final : public rpc::Ledgerd::Server {
 public:
   LedgerdServer(const Host& host, InFlight& calls, kj::Own<ConnectionLoad> load,
@@ -391,7 +432,7 @@ public:
         client(kj::mv(client)),
         access(host.access.accessOf(this->client)),
         features(rpc::FEATURE_SHARED_MEMORY |
-                 (host.access.mayMapStore(this->client) ? uint64_t(rpc::FEATURE_TABLES) : 0)) {}
+                 (host.access.mayMapStore(this->client) ? STORE_FEATURES : 0)) {}
 
   kj::Promise<void> connect(ConnectContext context) override {
     auto hello = context.getParams().getHello();
@@ -416,6 +457,9 @@ public:
   }
 
 private:
+  // What only those may choose who may map the store.
+  static constexpr uint64_t STORE_FEATURES = rpc::FEATURE_TABLES | rpc::FEATURE_STATE_VIEWS;
+
   Result<SessionTerms> agree(rpc::ClientHello::Reader hello) const {
     if (host.shuttingDown.load(std::memory_order_relaxed)) {
       return makeError(Code::UNAVAILABLE, Reason::SHUTTING_DOWN, "the server is shutting down");
@@ -438,7 +482,8 @@ private:
     }
     const uint64_t words = hello.getMessageWords();
     uint64_t chosen = hello.getFeatures() & features;
-    if ((chosen & rpc::FEATURE_SHARED_MEMORY) == 0) chosen &= ~uint64_t(rpc::FEATURE_TABLES);
+    if ((chosen & rpc::FEATURE_SHARED_MEMORY) == 0) chosen &= ~STORE_FEATURES;
+    if (hello.getStoreLayout() != LAYOUT_VERSION) chosen &= ~uint64_t(rpc::FEATURE_STATE_VIEWS);
     return SessionTerms{version, chosen,
                         words == 0 ? rpc::DEFAULT_MESSAGE_WORDS : words, access};
   }

@@ -6,6 +6,7 @@
 #include "ledger/ledger.h"
 #include "server/access.h"
 #include "server/session-arenas.h"
+#include "server/store-pins.h"
 #include "server/workers.h"
 #include "shm/memory-budget.h"
 #include "shm/retired-arenas.h"
@@ -42,6 +43,7 @@ struct Host {
   const shm::MemoryBudget& sharedMemory;  // --shared-memory-limit, under `memory`.
   const shm::MemoryBudget& grpcReplies;   // Until clients have read them; under `memory`.
   const shm::RetiredArenas& retiredArenas;
+  const StorePins& storePins;
   const ServiceLimits limits;
   const AccessRules& access;
   const kj::TimePoint start;

@@ -11,14 +11,6 @@ namespace {
 // A register read takes some 2 us, and an encoded key has about 32 bytes.
 constexpr uint64_t KEY_BYTES_PER_COST = 16;
 
-Result<RootHash> parseState(capnp::Data::Reader bytes) {
-  if (bytes.size() != RootHash::SIZE) {
-    return makeError(Code::INVALID_ARGUMENT, Reason::BAD_STATE, "a state has ", RootHash::SIZE,
-                     " bytes, not ", bytes.size());
-  }
-  return RootHash::copyOf(bytes);
-}
-
 Result<kj::Maybe<SetId>> parseSetId(capnp::Data::Reader bytes) {
   if (bytes.size() == 0) return kj::Maybe<SetId>(nullptr);
   SetId id;
@@ -31,6 +23,14 @@ Result<kj::Maybe<SetId>> parseSetId(capnp::Data::Reader bytes) {
 }
 
 }  // namespace
+
+Result<RootHash> parseState(capnp::Data::Reader bytes) {
+  if (bytes.size() != RootHash::SIZE) {
+    return makeError(Code::INVALID_ARGUMENT, Reason::BAD_STATE, "a state has ", RootHash::SIZE,
+                     " bytes, not ", bytes.size());
+  }
+  return RootHash::copyOf(bytes);
+}
 
 Error readOnly() {
   return makeError(Code::PERMISSION_DENIED, Reason::READ_ONLY_SESSION,

@@ -19,6 +19,9 @@ namespace ledger::server {
 // What a session is told that may not write.
 Error readOnly();
 
+// Error: BAD_STATE.
+Result<RootHash> parseState(capnp::Data::Reader bytes);
+
 // Thread: its session's loop.
 class Intake final {
 public:

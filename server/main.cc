@@ -62,7 +62,8 @@ public:
 
 // The ledger, or null if a signal came while it was being loaded.
 kj::Maybe<kj::Own<Ledger>> openLedger(const Options& options, const shm::MemoryBudget& memory,
-                                      TerminationSignals& signals, const Reporter& reporter) {
+                                      const StorePins& storePins, TerminationSignals& signals,
+                                      const Reporter& reporter) {
   LedgerOptions ledgerOptions{.reporter = reporter};
   ledgerOptions.forestCapacity = options.forestCapacity;
   ledgerOptions.walSegmentSize = options.walSegmentSize;
@@ -75,6 +76,8 @@ kj::Maybe<kj::Own<Ledger>> openLedger(const Options& options, const shm::MemoryB
   ledgerOptions.checkpoints.threads = options.checkpointThreads;
   ledgerOptions.checkpoints.diskReserve = options.diskReserve;
   ledgerOptions.checkpoints.superfluous = options.superfluousSegments;
+
+  ledgerOptions.relieve = [&storePins](const Ledger& ledger) { return storePins.revoke(ledger); };
 
   ProgressBar bar(isatty(STDERR_FILENO) ? ProgressBar::Form::TERMINAL : ProgressBar::Form::LOG,
                   kj::systemPreciseMonotonicClock());
@@ -167,7 +170,8 @@ int serve(Options options, TerminationSignals& signals) {
                memory->limit() >> 20, sharedMemory->limit() >> 20, descriptors);
 
   const LogReporter reporter;
-  auto opened = openLedger(options, *memory, signals, reporter);
+  const StorePins storePins;  // Before the ledger: used by its Sets.
+  auto opened = openLedger(options, *memory, storePins, signals, reporter);
   if (opened == nullptr) {
     spdlog::info("received signal while loading, ledger service stopped");
     return 0;
@@ -188,6 +192,7 @@ int serve(Options options, TerminationSignals& signals) {
                   .sharedMemory = *sharedMemory,
                   .grpcReplies = *grpcReplies,
                   .retiredArenas = *retiredArenas,
+                  .storePins = storePins,
                   .limits = limitsOf(options, shares),
                   .access = access,
                   .start = kj::systemPreciseMonotonicClock().now(),

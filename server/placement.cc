@@ -102,7 +102,7 @@ kj::Maybe<kj::Own<const Trie>> StoredBytes::end() {
     auto trie = held->release();
     reference = nullptr;
     region = nullptr;
-    return kj::mv(trie);
+    return trie;
   }
   return nullptr;
 }

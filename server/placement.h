@@ -38,7 +38,8 @@ public:
 
   const rpc::SpanTable& table() const { return where; }
 
-  // Ends the reference: see StoreReferences::Reference::release(). Null: that was done before.
+  // Ends the reference: see StoreReferences::Reference::release(). Null also if that was done
+  // before.
   kj::Maybe<kj::Own<const Trie>> end();
 
 private:

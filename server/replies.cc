@@ -24,11 +24,7 @@ public:
   StoredBytesServer(StoredBytes bytes, const Workers& workers)
       : bytes(kj::mv(bytes)), workers(workers) {}
   ~StoredBytesServer() noexcept(false) {
-    KJ_IF_MAYBE (trie, bytes.end()) {
-      if ((*trie)->isShared()) return;
-      // Wanted or not, it is destroyed on a worker; or here, if too much waits for them.
-      (void)workers.run([trie = kj::mv(*trie)](const Stop&) { return true; });
-    }
+    KJ_IF_MAYBE (trie, bytes.end()) workers.destroy(kj::mv(*trie));
   }
 
 private:

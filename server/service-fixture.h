@@ -4,6 +4,7 @@
 
 #include "ledger/encoding.h"
 #include "ledger/ledger.h"
+#include "ledger/trie/format.h"
 #include "schema/bulk.h"
 #include "schema/ledger.capnp.h"
 #include "schema/message-limits.h"
@@ -40,9 +41,10 @@ struct FixtureOptions {
   uint32_t forestCapacity = 500;
 };
 
-inline LedgerOptions ledgerOptions(const FixtureOptions& options) {
+inline LedgerOptions ledgerOptions(const FixtureOptions& options, const StorePins& storePins) {
   LedgerOptions result;
   result.forestCapacity = options.forestCapacity;
+  result.relieve = [&storePins](const Ledger& ledger) { return storePins.revoke(ledger); };
   return result;
 }
 
@@ -96,7 +98,7 @@ public:
         grpcReplies(
             shm::MemoryBudget::createUnder(*memory, "gRPC replies", options.memoryBytes / 4)),
         ledger(Ledger::open(kj::newInMemoryDirectory(kj::nullClock()), "test",
-                            kj::atomicAddRef(*memory), ledgerOptions(options))),
+                            kj::atomicAddRef(*memory), ledgerOptions(options, storePins))),
         retired(kj::atomicRefcounted<shm::RetiredArenas>()),
         // Nobody runs as this user.
         access(UINT32_MAX - 1, {uidsOf(options.writers), nullptr},
@@ -106,6 +108,7 @@ public:
              .sharedMemory = *sharedMemory,
              .grpcReplies = *grpcReplies,
              .retiredArenas = *retired,
+             .storePins = storePins,
              .limits = options.limits,
              .access = access,
              .start = kj::systemPreciseMonotonicClock().now(),
@@ -115,6 +118,7 @@ public:
         connections(kj::heap<Connections>(host, calls, io.provider->getTimer())) {}
 
   kj::Own<const shm::MemoryBudget> memory, sharedMemory, grpcReplies;
+  const StorePins storePins;
   kj::Own<Ledger> ledger;
   kj::Own<const shm::RetiredArenas> retired;
   const AccessRules access;
@@ -168,7 +172,8 @@ private:
 class Peer {
 public:
   explicit Peer(Service& service, uint64_t features = rpc::FEATURE_SHARED_MEMORY,
-                uint64_t messageWords = rpc::messageWordsFor(8 << 20))
+                uint64_t messageWords = rpc::messageWordsFor(8 << 20),
+                uint32_t storeLayout = LAYOUT_VERSION)
       : service(service), pipe(service.io.provider->newCapabilityPipe()) {
     service.connections->serve(kj::mv(pipe.ends[0]));
     stream = kj::heap<PausableStream>(*pipe.ends[1]);
@@ -186,6 +191,7 @@ public:
     hello.setMaxVersion(1);
     hello.setFeatures(features);
     hello.setMessageWords(messageWords);
+    hello.setStoreLayout(storeLayout);
     hello.setName("test");
     auto reply = request.send().wait(service.io.waitScope);
     KJ_REQUIRE(reply.isWelcome(), "refused", reply.getError().getMessage());

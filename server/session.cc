@@ -61,12 +61,14 @@ Session::Session(const Host& host, const SessionTerms& terms, InFlight& calls,
   ++host.sessions;
   ++load->sessions;
   host.sessionArenas.add(*arenas);
+  host.storePins.add(*references);
 }
 
 Session::~Session() noexcept(false) {
   --host.sessions;
   --load->sessions;
   host.sessionArenas.remove(*arenas);
+  host.storePins.remove(*references);
   arenas->close();
 }
 

@@ -30,44 +30,80 @@ uint64_t* StoreReferences::leaseAt(State& state, uint32_t index) {
   return reinterpret_cast<uint64_t*>(KJ_ASSERT_NONNULL(state.leases).bytes().begin()) + index;
 }
 
+kj::Maybe<rpc::Lease> StoreReferences::lend(State& state, kj::Own<const Trie> trie,
+                                            uint32_t& index) const {
+  const uint32_t most = kj::min(limits.references, MOST_REFERENCES);
+  const uint32_t references = state.held.size() - state.leasesAgain.size();
+  const bool isNewState = state.tries.count(trie.get()) == 0;
+  if (state.leases == nullptr || references >= most ||
+      (isNewState && state.tries.size() >= limits.states)) {
+    return nullptr;
+  }
+  ++state.tries[trie.get()];
+  if (state.leasesAgain.size() > 0) {
+    index = state.leasesAgain.back();
+    state.leasesAgain.removeLast();
+  } else {
+    index = state.held.size();
+    state.held.emplace_back();
+  }
+  state.held[index].trie = kj::mv(trie);
+  auto& region = KJ_ASSERT_NONNULL(state.leases);
+  rpc::Lease lease;
+  lease.place.arena = region.arenaId();
+  lease.place.offset = region.span().offset + index * rpc::Lease::BYTES;
+  lease.value = *leaseAt(state, index);
+  return lease;
+}
+
 kj::Maybe<StoreReferences::Referred> StoreReferences::refer(
     kj::Own<const Trie> trie, kj::ArrayPtr<const Value> values) const {
   auto located = Ledger::locate(*trie, values);
   if (located.segments.size() > MOST_SEGMENTS) return nullptr;
-  auto segments = kj::heapArray<uint32_t>(located.segments.size());
-  Reference reference(kj::atomicAddRef(*this), kj::mv(trie));
-  rpc::Lease lease;
-  {
-    auto lock = state.lockExclusive();
-    const bool isNewState = lock->tries.count(reference.trie.get()) == 0;
-    const uint32_t most = kj::min(limits.references, MOST_REFERENCES);
-    if (lock->leases == nullptr || lock->references >= most ||
-        (isNewState && lock->tries.size() >= limits.states)) {
-      reference.owner = nullptr;
-      return nullptr;
-    }
-    ++lock->references;
-    ++lock->tries[reference.trie.get()];
-    for (size_t i = 0; i < segments.size(); ++i) segments[i] = use(*lock, *located.segments[i]);
-    if (lock->leasesAgain.size() > 0) {
-      reference.lease = lock->leasesAgain.back();
-      lock->leasesAgain.removeLast();
-    } else {
-      reference.lease = lock->leasesUsed++;
-    }
-    auto& region = KJ_ASSERT_NONNULL(lock->leases);
-    lease.place.arena = region.arenaId();
-    lease.place.offset = region.span().offset + reference.lease * rpc::Lease::BYTES;
-    lease.value = *leaseAt(*lock, reference.lease);
+  auto lock = state.lockExclusive();
+  uint32_t index;
+  KJ_IF_MAYBE (lease, lend(*lock, kj::mv(trie), index)) {
+    auto segments = KJ_MAP(segment, located.segments) {
+      return use(*lock, *segment);
+    };
+    auto spans = KJ_MAP(span, located.spans) {
+      return rpc::ArenaSpan{segments[span.segment], span.offset, span.length};
+    };
+    lock->held[index].segments = kj::mv(segments);
+    return Referred{Reference(kj::atomicAddRef(*this), index), kj::mv(spans), *lease};
   }
-  auto spans = KJ_MAP(span, located.spans) {
-    return rpc::ArenaSpan{segments[span.segment], span.offset, span.length};
-  };
-  reference.segments = kj::mv(segments);
-  return Referred{kj::mv(reference), kj::mv(spans), lease};
+  return nullptr;
 }
 
-uint32_t StoreReferences::use(State& state, const ValueSegment& segment) const {
+kj::Maybe<StoreReferences::ReferredStore> StoreReferences::refer(Ledger::PinnedStore pinned) const {
+  const auto root = pinned.trie->root();
+  auto lock = state.lockExclusive();
+  uint32_t index;
+  KJ_IF_MAYBE (lease, lend(*lock, kj::mv(pinned.trie), index)) {
+    kj::Vector<uint32_t> used;
+    auto useAll = [&](kj::ArrayPtr<const NumberedSegment> segments) {
+      return KJ_MAP(segment, segments) {
+        used.add(use(*lock, *segment.memory));
+        return ReferredStore::Segment{segment.number, used.back(), segment.committed};
+      };
+    };
+    auto nodes = useAll(pinned.segments.nodes);
+    auto payloads = useAll(pinned.segments.payloads);
+    used.add(use(*lock, *pinned.evictions));
+    const uint32_t evictions = used.back();
+    lock->held[index].segments = used.releaseAsArray();
+    return ReferredStore{Reference(kj::atomicAddRef(*this), index),
+                         root,
+                         kj::mv(nodes),
+                         kj::mv(payloads),
+                         *lease,
+                         evictions,
+                         pinned.number};
+  }
+  return nullptr;
+}
+
+uint32_t StoreReferences::use(State& state, const StoreSegment& segment) const {
   auto known = state.idsBySerial.find(segment.serial());
   if (known == state.idsBySerial.end()) {
     if (state.segments.size() >= REMEMBERED_SEGMENTS) {
@@ -95,25 +131,39 @@ kj::Maybe<StoreReferences::Opened> StoreReferences::open(uint32_t id) const {
   return Opened{kj::atomicAddRef(segment), segment.openReadOnly()};
 }
 
-void StoreReferences::giveBack(const Reference& reference) const {
-  kj::Vector<kj::Own<const ValueSegment>> unused;  // Dropped after the lock is.
-  auto lock = state.lockExclusive();
+kj::Own<const Trie> StoreReferences::end(State& state, uint32_t lease,
+                                         UnusedSegments& unused) const {
   // First: a client that sees any byte of what comes to lie there sees this too.
-  __atomic_add_fetch(leaseAt(*lock, reference.lease), 1, __ATOMIC_SEQ_CST);
-  lock->leasesAgain.add(reference.lease);
-  --lock->references;
-  auto entry = lock->tries.find(reference.trie.get());
-  if (--entry->second == 0) lock->tries.erase(entry);
-  for (auto id : reference.segments) {
-    auto& segment = lock->segments.at(id);
+  __atomic_add_fetch(leaseAt(state, lease), 1, __ATOMIC_SEQ_CST);
+  auto& held = state.held[lease];
+  auto entry = state.tries.find(held.trie.get());
+  if (--entry->second == 0) state.tries.erase(entry);
+  for (auto id : held.segments) {
+    auto& segment = state.segments.at(id);
     if (--segment.uses == 0) unused.add(kj::mv(segment.memory));
   }
+  held.segments = nullptr;
+  return kj::mv(held.trie);
 }
 
-kj::Own<const Trie> StoreReferences::Reference::release() {
+kj::Vector<kj::Own<const Trie>> StoreReferences::revoke(const Ledger& ledger) const {
+  UnusedSegments unused;
+  kj::Vector<kj::Own<const Trie>> tries;
+  auto lock = state.lockExclusive();
+  for (uint32_t lease = 0; lease < lock->held.size(); ++lease) {
+    auto& trie = lock->held[lease].trie;
+    if (trie.get() != nullptr && !ledger.holds(*trie)) tries.add(end(*lock, lease, unused));
+  }
+  return tries;
+}
+
+kj::Maybe<kj::Own<const Trie>> StoreReferences::Reference::release() {
+  UnusedSegments unused;
   auto from = kj::mv(owner);
-  from->giveBack(*this);
-  return kj::mv(trie);
+  auto lock = from->state.lockExclusive();
+  KJ_DEFER(lock->leasesAgain.add(lease));
+  if (lock->held[lease].trie.get() == nullptr) return nullptr;
+  return from->end(*lock, lease, unused);
 }
 
 StoreReferences::Reference::~Reference() noexcept(false) {

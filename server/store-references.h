@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What one session's client reads in the store itself: values where they lie, and the segments that
-// they lie in, which it opens as it does arenas.
+// What one session's client reads in the store itself: values where they lie, or whole states, and
+// the segments that they lie in, which it opens as it does arenas.
 //
-// A reference keeps one trie, and so all its values, for as long as the client holds the region
-// that it rides in. How many states, and how many references, is bounded: beyond that replies are
-// copies.
+// A reference keeps one trie, and so all that it is made of, for as long as the client holds the
+// region that it rides in. How many states, and how many references, is bounded: beyond that
+// replies are copies.
 //
-// A client that lost its connection may still read, while others' values come to lie there. So each
-// reference has a lease: a number in the client's view, counted up when the reference ends. It lies
-// in memory for nothing else, since a number that was told may never come back.
+// A client that lost its connection may still read, while others' values come to lie there; and
+// where memory is short, what only references keep is taken back (StorePins). So each reference has
+// a lease: a number in the client's view, counted up when the reference ends. It lies in memory for
+// nothing else, since a number that was told may never come back.
 
 #include "ledger/ledger.h"
 #include "schema/bulk.h"
@@ -19,6 +20,7 @@
 #include <kj/refcount.h>
 
 #include <map>
+#include <vector>
 
 namespace ledger::server {
 
@@ -39,24 +41,26 @@ public:
   // Move-only; may be dropped on any thread.
   class Reference final {
   public:
-    Reference(Reference&&) = default;
+    Reference(Reference&& other) : owner(kj::mv(other.owner)), lease(other.lease) {}
     Reference& operator=(Reference&&) = delete;
     ~Reference() noexcept(false);
 
-    // Ends it, and gives the trie. To drop the last reference to that takes time, as it frees
-    // nodes: not on an event loop.
-    kj::Own<const Trie> release();
+    // Ends it, and gives the trie; null: it was revoked before. To drop the last reference to a
+    // trie takes time, as it frees nodes: not on an event loop.
+    kj::Maybe<kj::Own<const Trie>> release();
 
   private:
     friend class StoreReferences;
-    Reference(kj::Own<const StoreReferences> owner, kj::Own<const Trie> trie)
-        : owner(kj::mv(owner)), trie(kj::mv(trie)) {}
+    Reference(kj::Own<const StoreReferences> owner, uint32_t lease)
+        : owner(kj::mv(owner)), lease(lease) {}
 
     kj::Own<const StoreReferences> owner;  // Null once moved from, or released.
-    kj::Own<const Trie> trie;
-    kj::Array<uint32_t> segments;  // Ids, each once.
-    uint32_t lease = 0;            // Its number's index.
+    uint32_t lease;                        // Its number's index.
   };
+
+  // Room for the leases: of LEASES_BYTES, before the first reference.
+  bool hasLeases() const { return state.lockShared()->leases != nullptr; }
+  void giveLeases(shm::Region region) const;
 
   struct Referred {
     Reference reference;
@@ -64,41 +68,69 @@ public:
     rpc::Lease lease;
   };
 
-  // Room for the leases: of LEASES_BYTES, before the first reference.
-  bool hasLeases() const { return state.lockShared()->leases != nullptr; }
-  void giveLeases(shm::Region region) const;
-
   // Values of `trie`, none of them empty. Null: the client holds as much as it may, or they lie in
   // more segments than are worth opening.
   kj::Maybe<Referred> refer(kj::Own<const Trie> trie, kj::ArrayPtr<const Value> values) const;
+
+  struct ReferredStore {
+    struct Segment {
+      uint32_t number, arena;
+      uint64_t committed;  // Bytes.
+    };
+    Reference reference;
+    NodeRef root;
+    kj::Array<Segment> nodes, payloads;
+    rpc::Lease lease;
+    uint32_t evictionsArena;  // Begins with the word; see Ledger::PinnedStore.
+    uint64_t evictedAbove;
+  };
+
+  // A whole state. Null: the client holds as much as it may.
+  kj::Maybe<ReferredStore> refer(Ledger::PinnedStore pinned) const;
+
+  // Ends the references to tries that `ledger` does not hold any more. The tries are for the caller
+  // to drop, which frees what only they kept.
+  kj::Vector<kj::Own<const Trie>> revoke(const Ledger& ledger) const;
 
   struct Opened {
     kj::Own<const shm::PeerReadable> segment;
     kj::AutoCloseFd fd;  // For the peer.
   };
 
-  // A segment with a value that the client holds a reference to. Null: it holds none.
+  // A segment with something that the client holds a reference to. Null: it holds none.
   kj::Maybe<Opened> open(uint32_t id) const;
+
+  // States that references keep.
+  uint32_t states() const { return state.lockShared()->tries.size(); }
 
 private:
   struct Segment {
     uint64_t serial;
-    kj::Own<const ValueSegment> memory;  // While there are uses.
+    kj::Own<const StoreSegment> memory;  // While there are uses.
     uint32_t uses = 0;                   // By references.
   };
+  // What the reference with a lease keeps.
+  struct Held {
+    kj::Own<const Trie> trie;  // Null: there is no such reference, or it was revoked.
+    kj::Array<uint32_t> segments;  // Ids, each once.
+  };
+  using UnusedSegments = kj::Vector<kj::Own<const StoreSegment>>;
   struct State {
     std::map<uint32_t, Segment> segments;      // By id.
     std::map<uint64_t, uint32_t> idsBySerial;  // Of the same.
     std::map<const Trie*, uint32_t> tries;     // References to each.
-    uint32_t references = 0;
 
     kj::Maybe<shm::Region> leases;
-    uint32_t leasesUsed = 0;           // Of them; the rest was never lent.
-    kj::Vector<uint32_t> leasesAgain;  // Whose references have ended.
+    std::vector<Held> held;            // By lease; those beyond were never lent.
+    kj::Vector<uint32_t> leasesAgain;  // Whose references are gone.
   };
 
-  uint32_t use(State& state, const ValueSegment& segment) const;
-  void giveBack(const Reference& reference) const;
+  // A new reference's lease. Null: there may be no more. The caller fills in the segments.
+  kj::Maybe<rpc::Lease> lend(State& state, kj::Own<const Trie> trie, uint32_t& index) const;
+  uint32_t use(State& state, const StoreSegment& segment) const;
+  // Takes from a reference what it keeps; it had not been revoked. `unused` is to be dropped once
+  // the lock is given back.
+  kj::Own<const Trie> end(State& state, uint32_t lease, UnusedSegments& unused) const;
   static uint64_t* leaseAt(State& state, uint32_t index);
 
   const kj::Own<const shm::ArenaSet> ids;

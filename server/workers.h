@@ -40,6 +40,13 @@ public:
   // Calls `task` on a worker, and destroys it there. False: the queue is full.
   bool post(kj::Function<void()> task) const;
 
+  // Drops a reference on a worker, if it is the last one and its object takes time to destroy; or
+  // here, if the queue is full.
+  template <typename T>
+  void destroy(kj::Own<const T> object) const {
+    if (!object->isShared()) post([object = kj::mv(object)]() {});
+  }
+
   uint32_t queued() const { return state.lockShared()->tasks.size(); }
 
 private:

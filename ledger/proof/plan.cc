@@ -111,7 +111,7 @@ private:
   // Looks all paths up, which brings what the descent will need near as well.
   void makeQueries(kj::ArrayPtr<const Path> paths) {
     auto records = kj::heapArray<const PayloadHeader*>(paths.size());
-    trie.find(paths, records, Trie::Nearby::SIBLINGS);
+    trie.find(paths, records, Nearby::SIBLINGS);
     queries.list.reserve(paths.size());
     for (size_t i = 0; i < paths.size(); ++i) {
       if (queries.list.size() > 0 && *queries.list.back().path == paths[i]) {

@@ -41,15 +41,17 @@ public:
   constexpr NodeRef() = default;  // No node: an empty subtrie.
   static constexpr NodeRef leaf(uint64_t slot) { return NodeRef(slot | LEAF); }
   static constexpr NodeRef interior(uint64_t slot) { return NodeRef(slot); }
+  static constexpr NodeRef fromBits(uint64_t bits) { return NodeRef(bits); }
 
-  bool isNull() const { return bits == 0; }
-  bool isLeaf() const { return bits & LEAF; }
-  uint64_t slot() const { return bits & ~LEAF; }
+  bool isNull() const { return word == 0; }
+  bool isLeaf() const { return word & LEAF; }
+  uint64_t slot() const { return word & ~LEAF; }
+  uint64_t bits() const { return word; }  // As slots hold it.
   bool operator==(const NodeRef&) const = default;
 
 private:
-  explicit constexpr NodeRef(uint64_t bits) : bits(bits) {}
-  uint64_t bits = 0;
+  explicit constexpr NodeRef(uint64_t bits) : word(bits) {}
+  uint64_t word = 0;
 };
 static_assert(sizeof(NodeRef) == 8 && std::is_trivially_copyable_v<NodeRef>);
 

@@ -7,7 +7,7 @@
 
 #include "ledger/trie/format.h"
 #include "ledger/trie/slot-table.h"
-#include "shm/memfd.h"
+#include "ledger/trie/store-segment.h"
 #include "shm/memory-budget.h"
 
 #include <array>
@@ -61,17 +61,15 @@ public:
   }
   LeafSlot& writeLeaf(uint64_t slot) const { return *reinterpret_cast<LeafSlot*>(at(slot)); }
 
+  // Those that there are, from 0 on.
+  kj::Array<NumberedSegment> segments() const;
+
   uint64_t live() const { return table.live(); }
   uint64_t committedBytes() const;
   uint64_t privateBytes() const { return table.privateBytes(); }
 
 private:
-  struct Segment {
-    kj::Own<shm::Memfd> memory;
-    uint64_t committed = 0;  // Bytes from the start.
-  };
-
-  // Growth; called under the table's lock, which guards `segments` and `reservation`.
+  // Growth; called under the table's lock, so that nothing else changes `made`.
   uint32_t open(uint32_t group) override;
   kj::Maybe<shm::Shortage> extend(uint32_t group, uint32_t end) override;
 
@@ -84,8 +82,7 @@ private:
   kj::Own<const shm::MemoryBudget> budget;
   const SegmentSizes sizes;
   std::array<std::atomic<kj::byte*>, SlotTable::GROUPS> bases{};
-  shm::Reservation reservation;  // Given back after the segments.
-  kj::Vector<Segment> segments;
+  kj::MutexGuarded<kj::Vector<kj::Own<StoreSegment>>> made;
   std::atomic<uint64_t> committed{0};
   SlotTable table;
 };

@@ -48,7 +48,7 @@ PayloadStore::Segment::~Segment() noexcept(false) {
 
 PayloadStore::Segment PayloadStore::newSegment(uint64_t bytes) const {
   Segment segment;
-  segment.memory = kj::atomicRefcounted<ValueSegment>(shm::roundUp(bytes, shm::pageSize()));
+  segment.memory = kj::atomicRefcounted<StoreSegment>("ledgerd-values"_kj, shm::roundUp(bytes, shm::pageSize()));
   segment.retired = retired.get();
   return segment;
 }
@@ -119,7 +119,7 @@ kj::Maybe<shm::Shortage> PayloadStore::extend(Segment& segment, uint64_t end) co
   auto more = target - memory.committed();
   auto reserved = budget->reserve(more);
   if (reserved.is<shm::Shortage>()) return kj::mv(reserved.get<shm::Shortage>());
-  memory.commit(kj::mv(reserved.get<shm::Reservation>()));
+  memory.commit(more, kj::mv(reserved.get<shm::Reservation>()));
   return nullptr;
 }
 
@@ -219,8 +219,8 @@ kj::Maybe<PayloadStore::Segment> PayloadStore::giveBack(State& state, PayloadRef
 
 LocatedValues PayloadStore::locate(kj::ArrayPtr<const Value> values) const {
   auto spans = kj::heapArrayBuilder<LocatedValues::Span>(values.size());
-  kj::Vector<kj::Own<const ValueSegment>> segments;
-  std::map<const ValueSegment*, uint32_t> indices;  // Of segments.
+  kj::Vector<kj::Own<const StoreSegment>> segments;
+  std::map<const StoreSegment*, uint32_t> indices;  // Of segments.
   auto starts = byAddress.lockShared();
   for (auto& value : values) {
     auto found = starts->upper_bound(value.begin());
@@ -234,6 +234,17 @@ LocatedValues PayloadStore::locate(kj::ArrayPtr<const Value> values) const {
     spans.add(LocatedValues::Span{index->second, offset, value.size()});
   }
   return {segments.releaseAsArray(), spans.finish()};
+}
+
+kj::Array<NumberedSegment> PayloadStore::segments() const {
+  auto lock = state.lockShared();
+  kj::Vector<NumberedSegment> result(lock->segments.size());
+  for (uint32_t number = 0; number < lock->segments.size(); ++number) {
+    auto& memory = lock->segments[number].memory;
+    if (memory.get() == nullptr) continue;
+    result.add(NumberedSegment{number, memory->committed(), kj::atomicAddRef(*memory)});
+  }
+  return result.releaseAsArray();
 }
 
 void PayloadStore::write(PayloadRef ref, const Path& path, const Payload& payload) const {

@@ -11,7 +11,7 @@
 #include "ledger/trie/format.h"
 #include "ledger/trie/node-store.h"
 #include "ledger/trie/slot-table.h"
-#include "ledger/trie/value-segment.h"
+#include "ledger/trie/store-segment.h"
 #include "shm/memory-budget.h"
 #include "shm/retired-arenas.h"
 
@@ -83,6 +83,9 @@ public:
   // `values` is empty. The records stay the caller's to keep alive.
   LocatedValues locate(kj::ArrayPtr<const Value> values) const;
 
+  // Those that there are, ascending.
+  kj::Array<NumberedSegment> segments() const;
+
   // Gives back the memory of closed segments that peers have let go of. From time to time.
   void collect() const { retired->collect(); }
 
@@ -110,7 +113,7 @@ private:
     Segment& operator=(Segment&&) = default;
     ~Segment() noexcept(false);  // A peer may still have it open.
 
-    kj::Own<ValueSegment> memory;  // Null: the number is free.
+    kj::Own<StoreSegment> memory;  // Null: the number is free.
     const shm::RetiredArenas* retired = nullptr;
     uint64_t used = 0;    // Bytes from the start that were given out at least once.
     uint64_t live = 0;    // Bytes in live records.
@@ -154,7 +157,7 @@ private:
   kj::MutexGuarded<State> state;
   // The same segments by where they begin; held for a few lines, also beside `state`: to look there
   // never waits for memory that is being made.
-  kj::MutexGuarded<std::map<const kj::byte*, kj::Own<const ValueSegment>>> byAddress;
+  kj::MutexGuarded<std::map<const kj::byte*, kj::Own<const StoreSegment>>> byAddress;
   SlotTable counters;
 };
 

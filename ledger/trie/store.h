@@ -31,6 +31,9 @@ public:
   uint64_t liveLeaves() const { return leaves.load(std::memory_order_relaxed); }
   void countLeaves(uint64_t made) const { leaves.fetch_add(made, std::memory_order_relaxed); }
 
+  // Where everything lies that a trie refers to which is there now.
+  StoreSegments segments() const { return {nodes.segments(), payloads.segments()}; }
+
   PayloadView payload(NodeRef leaf) const { return payloads.view(nodes.leaf(leaf).payload); }
 
 private:

@@ -36,7 +36,7 @@ TEST(Trie, FindsManyPathsAsOneByOne) {
     ASSERT_TRUE(updater.reserve() == nullptr);
     trie = updater.build();
     for (size_t count : {0, 1, 15, 16, 17, 300}) {
-      for (auto nearby : {Trie::Nearby::NOTHING, Trie::Nearby::SIBLINGS}) {
+      for (auto nearby : {Nearby::NOTHING, Nearby::SIBLINGS}) {
         kj::Vector<Path> asked;
         for (size_t i = 0; i < count; ++i) {
           asked.add(registers > 0 && random() % 2 ? stored[random() % registers] : randomPath());

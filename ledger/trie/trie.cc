@@ -5,9 +5,23 @@
 
 #include <kj/debug.h>
 
-#include <utility>
-
 namespace ledger {
+namespace {
+
+struct StoreAccess {
+  const Store& store;
+
+  const InteriorSlot* interior(NodeRef node) const { return &store.nodes.interior(node); }
+  const LeafSlot* leaf(NodeRef node) const { return &store.nodes.leaf(node); }
+  void prefetch(NodeRef node) const { store.nodes.prefetch(node); }
+  void prefetch(PayloadRef record) const {
+    const auto* header = store.payloads.view(record).header;
+    __builtin_prefetch(header);
+    __builtin_prefetch(header->path.bytes.end() - 1);
+  }
+};
+
+}  // namespace
 
 Trie::Trie(kj::Own<const Store> store, NodeRef root, Size size)
     : nodes(kj::mv(store)),
@@ -24,13 +38,10 @@ kj::Own<const Trie> Trie::empty(kj::Own<const Store> store) {
 }
 
 kj::Maybe<PayloadView> Trie::find(const Path& path) const {
-  auto node = rootNode;
-  for (unsigned depth = 0; !node.isNull() && !node.isLeaf(); ++depth) {
-    const auto& interior = nodes->nodes.interior(node);
-    node = path.bit(depth) ? interior.right : interior.left;
-  }
-  if (node.isNull()) return nullptr;
-  auto payload = nodes->payload(node);
+  PayloadRef record;
+  KJ_ASSERT(descend(StoreAccess{*nodes}, rootNode, path, record), "a trie's nodes make no sense");
+  if (record.isNull()) return nullptr;
+  auto payload = nodes->payloads.view(record);
   if (payload.path() != path) return nullptr;
   return payload;
 }
@@ -38,46 +49,13 @@ kj::Maybe<PayloadView> Trie::find(const Path& path) const {
 void Trie::find(kj::ArrayPtr<const Path> paths, kj::ArrayPtr<const PayloadHeader*> out,
                 Nearby nearby) const {
   KJ_REQUIRE(paths.size() == out.size(), "as many results as paths", paths.size(), out.size());
-  struct Descent {
-    size_t index;                 // Of the path.
-    NodeRef node;                 // Where it stands; its memory has been asked for.
-    unsigned depth;               // Of `node`.
-    const PayloadHeader* record;  // Of the leaf it has come to; asked for as well. Null before.
+  auto arrive = [&](size_t index, PayloadRef record) {
+    auto* header = record.isNull() ? nullptr : nodes->payloads.view(record).header;
+    out[index] = header != nullptr && header->path == paths[index] ? header : nullptr;
+    return true;
   };
-  constexpr size_t SIDE_BY_SIDE = 16;  // About as many as a core can have misses under way.
-  const auto& store = *nodes;
-  Descent descents[SIDE_BY_SIDE];
-  size_t count = 0, next = 0;
-  while (count < SIDE_BY_SIDE && next < paths.size()) {
-    descents[count++] = {next++, rootNode, 0, nullptr};
-  }
-
-  while (count > 0) {
-    for (size_t i = 0; i < count;) {
-      auto& descent = descents[i];
-      const auto& path = paths[descent.index];
-      if (descent.record == nullptr && !descent.node.isNull()) {
-        if (descent.node.isLeaf()) {
-          descent.record = store.payload(descent.node).header;
-          __builtin_prefetch(descent.record);
-          __builtin_prefetch(descent.record->path.bytes.end() - 1);
-        } else {
-          const auto& interior = store.nodes.interior(descent.node);
-          auto [node, beside] = std::pair(interior.left, interior.right);
-          if (path.bit(descent.depth++)) std::swap(node, beside);
-          if (nearby == Nearby::SIBLINGS && !beside.isNull()) store.nodes.prefetch(beside);
-          descent.node = node;
-          if (!descent.node.isNull()) store.nodes.prefetch(descent.node);
-        }
-        ++i;
-        continue;
-      }
-      const bool found = descent.record != nullptr && descent.record->path == path;
-      out[descent.index] = found ? descent.record : nullptr;
-      // The next path takes its place, or else the last descent does.
-      descent = next < paths.size() ? Descent{next++, rootNode, 0, nullptr} : descents[--count];
-    }
-  }
+  KJ_ASSERT(descend(StoreAccess{*nodes}, rootNode, paths, nearby, arrive),
+            "a trie's nodes make no sense");
 }
 
 Value Trie::read(const Path& path) const {

@@ -8,6 +8,7 @@
 
 #include "ledger/model.h"
 #include "ledger/stop.h"
+#include "ledger/trie/descend.h"
 #include "ledger/trie/store.h"
 
 #include <kj/refcount.h>
@@ -39,10 +40,7 @@ public:
   // The leaf at exactly this path; it may be empty. Valid as long as the trie.
   kj::Maybe<PayloadView> find(const Path& path) const;
 
-  // out[i] is the record of find(paths[i]), or null. Many descents go side by side, so that each
-  // waits for memory while others move: several times as fast as one after the other.
-  // SIBLINGS: also asks for the memory of the nodes beside the ways.
-  enum class Nearby { NOTHING, SIBLINGS };
+  // out[i] is the record of find(paths[i]), or null: see descend().
   void find(kj::ArrayPtr<const Path> paths, kj::ArrayPtr<const PayloadHeader*> out,
             Nearby nearby = Nearby::NOTHING) const;
 
