@@ -72,8 +72,11 @@ void BlockingClient::Loop::run(const ConnectOptions& options, RandomSource& rand
   }
 }
 
-BlockingClient::BlockingClient(const ConnectOptions& options, RandomSource& random) {
-  auto starting = kj::heap<Loop>(options, random);
+BlockingClient::BlockingClient(const ConnectOptions& options, RandomSource& random)
+    : reads(directReadsOf(options.connection)) {
+  auto shared = options;
+  shared.connection.reads = *reads;
+  auto starting = kj::heap<Loop>(shared, random);
   starting->waitUntilOpen();
   loop = kj::mv(starting);
 }
@@ -89,11 +92,13 @@ Result<bool> BlockingClient::hasState(const RootHash& state) const {
 }
 
 Result<View> BlockingClient::getSingleValue(const RootHash& state, EncodedKey key) const {
+  KJ_IF_MAYBE (value, reads->getSingleValue(state, key)) return kj::mv(*value);
   return loop->call([&](LedgerClient& client) { return client.getSingleValue(state, key); });
 }
 
 Result<Values> BlockingClient::get(const RootHash& state,
                                    kj::ArrayPtr<const EncodedKey> keys) const {
+  KJ_IF_MAYBE (values, reads->get(state, keys)) return kj::mv(*values);
   return loop->call([&](LedgerClient& client) { return client.get(state, keys); });
 }
 
@@ -117,6 +122,14 @@ Result<uint64_t> BlockingClient::stateCount() const {
 
 Result<RootHash> BlockingClient::stateByIndex(int64_t index) const {
   return loop->call([&](LedgerClient& client) { return client.stateByIndex(index); });
+}
+
+Result<kj::Own<const StateView>> BlockingClient::openView(const RootHash& state) const {
+  return loop->call([&](LedgerClient& client) { return client.openView(state); });
+}
+
+ReadCounts BlockingClient::readCounts() const {
+  return reads->counts();
 }
 
 Result<ServerInfo> BlockingClient::info() const {

@@ -3,7 +3,7 @@
 // The same operations for threads without an event loop: each call returns its answer or throws.
 //
 // The client runs a loop of its own on a thread of its own, and a call costs a hop there and back
-// (some 12 us). Callers that make very many calls want LedgerClient, on a loop of theirs.
+// (some 12 us); reads that need no call do not go there. Callers that make very many calls want LedgerClient, on a loop of theirs.
 
 #include "client/connect.h"
 #include "client/ledger-client.h"
@@ -32,12 +32,15 @@ public:
   Result<kj::Array<RootHash>> states() const;
   Result<uint64_t> stateCount() const;
   Result<RootHash> stateByIndex(int64_t index) const;
+  Result<kj::Own<const StateView>> openView(const RootHash& state) const;
+  ReadCounts readCounts() const;
   Result<ServerInfo> info() const;
   Result<uint64_t> checkpoint() const;
   Result<kj::Array<OperationResult>> batch(kj::ArrayPtr<const Operation> operations) const;
 
 private:
   struct Loop;
+  kj::Own<const DirectReads> reads;  // Of the loop's client: they need no hop.
   kj::Own<const Loop> loop;
 };
 

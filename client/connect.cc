@@ -8,8 +8,13 @@ namespace ledger::client {
 kj::Promise<kj::Own<LedgerClient>> connect(kj::Network& network, kj::Timer& timer,
                                            const ConnectOptions& options, RandomSource& random,
                                            const kj::MonotonicClock& clock) {
+  // One for all connections.
+  auto reads = directReadsOf(options.connection);
+  auto shared = options;
+  shared.connection.reads = *reads;
   auto client = kj::heap<ReconnectingClient>(
-      kj::heap<Connector>(network, timer, clock, options, random), timer, clock, options, random);
+      kj::heap<Connector>(network, timer, clock, shared, random), kj::mv(reads), timer, clock,
+      options, random);
   auto ready = client->connect();
   return ready.then(
       [client = kj::mv(client)]() mutable -> kj::Own<LedgerClient> { return kj::mv(client); });

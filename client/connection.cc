@@ -4,6 +4,7 @@
 #include "client/inline-transport.h"
 #include "client/messages.h"
 #include "client/shm-transport.h"
+#include "ledger/trie/format.h"
 #include "schema/message-limits.h"
 
 #include <kj/debug.h>
@@ -13,13 +14,20 @@ namespace {
 
 uint64_t offeredFeatures(const ConnectionOptions& options) {
   if (options.transport == TransportChoice::INLINE) return 0;
-  return rpc::FEATURE_SHARED_MEMORY | (options.storeViews ? uint64_t(rpc::FEATURE_TABLES) : 0);
+  return rpc::FEATURE_SHARED_MEMORY | (options.storeViews ? uint64_t(rpc::FEATURE_TABLES) : 0) |
+         (options.directReads ? uint64_t(rpc::FEATURE_STATE_VIEWS) : 0);
 }
 
 }  // namespace
 
-Connection::Connection(kj::Own<kj::AsyncCapabilityStream> from, uint64_t maxPayloadBytes)
-    : ownMessageWords(rpc::messageWordsFor(maxPayloadBytes)),
+kj::Own<const DirectReads> directReadsOf(const ConnectionOptions& options) {
+  KJ_IF_MAYBE (shared, options.reads) return kj::atomicAddRef(*shared);
+  return kj::atomicRefcounted<DirectReads>(options.storeViews);
+}
+
+Connection::Connection(kj::Own<kj::AsyncCapabilityStream> from, const ConnectionOptions& options)
+    : reads(directReadsOf(options)),
+      ownMessageWords(rpc::messageWordsFor(options.maxPayloadBytes)),
       stream(kj::mv(from)),
       messages(*stream),
       // At least one descriptor: a network that takes none does not send any either.
@@ -38,7 +46,7 @@ void Connection::noteLoss() {
 kj::Promise<Result<kj::Own<Connection>>> Connection::open(kj::Own<kj::AsyncCapabilityStream> stream,
                                                           kj::Timer& timer,
                                                           const ConnectionOptions& options) {
-  auto connection = kj::heap<Connection>(kj::mv(stream), options.maxPayloadBytes);
+  auto connection = kj::heap<Connection>(kj::mv(stream), options);
   auto& ref = *connection;
   return ref.shakeHands(timer, options)
       .then([connection = kj::mv(connection)](
@@ -62,6 +70,7 @@ kj::Promise<kj::Maybe<Error>> Connection::shakeHands(kj::Timer& timer,
   hello.setFeatures(offeredFeatures(options));
   hello.setName(options.name);
   hello.setMessageWords(ownMessageWords);
+  hello.setStoreLayout(LAYOUT_VERSION);
   return request.send().then(
       [this, &timer, options](capnp::Response<rpc::ConnectReply> reply) -> kj::Maybe<Error> {
         switch (reply.which()) {
@@ -91,8 +100,9 @@ kj::Maybe<Error> Connection::agree(rpc::Welcome::Reader welcome, kj::Timer& time
 
   auto session = welcome.getSession();
   kj::Own<Transport> transport;
+  kj::Maybe<kj::Own<ViewOpener>> views;
   if (shared) {
-    transport =
+    auto made =
         kj::heap<ShmTransport>(session, timer,
                                ShmTransport::Options{
                                    .maxPayloadBytes = options.maxPayloadBytes,
@@ -101,10 +111,15 @@ kj::Maybe<Error> Connection::agree(rpc::Welcome::Reader welcome, kj::Timer& time
                                                      .bytes = options.requestArenaBytes,
                                                      .idleBytes = options.idleRequestArenaBytes},
                                });
+    if (welcome.getFeatures() & rpc::FEATURE_STATE_VIEWS) {
+      views = kj::heap<ViewOpener>(session, *made, timer, options.mappingIdle,
+                                   kj::atomicAddRef(*reads));
+    }
+    transport = kj::mv(made);
   } else {
     transport = kj::heap<InlineTransport>();
   }
-  agreed = Agreed{kj::mv(session), limits, kj::mv(transport)};
+  agreed = Agreed{kj::mv(session), limits, kj::mv(transport), kj::mv(views)};
   return nullptr;
 }
 

@@ -4,7 +4,9 @@
 //
 // A connection is lost once and for good; connect.h makes the next one.
 
+#include "client/direct-reads.h"
 #include "client/transport.h"
+#include "client/view-opener.h"
 #include "schema/ledger.capnp.h"
 #include "schema/message-stream.h"
 
@@ -30,6 +32,12 @@ struct ConnectionOptions {
   // this user: their views hold only while they are intact (view.h).
   bool storeViews = false;
 
+  // Registers may be read in the server's store, with no call, if the server lets this user.
+  bool directReads = true;
+
+  // Where views of states are kept for that. Null: the connection has its own. Must outlive it.
+  kj::Maybe<const DirectReads&> reads = nullptr;
+
   // The most payload bytes of a request or a reply. It also bounds the messages that we take.
   uint64_t maxPayloadBytes = uint64_t(1) << 30;
 
@@ -40,6 +48,9 @@ struct ConnectionOptions {
   uint64_t requestArenaBytes = uint64_t(4) << 30;
   uint64_t idleRequestArenaBytes = uint64_t(256) << 20;
 };
+
+// `options.reads`, or new ones.
+kj::Own<const DirectReads> directReadsOf(const ConnectionOptions& options);
 
 // Thread: the event loop's that it was made on.
 class Connection final {
@@ -52,6 +63,11 @@ public:
 
   rpc::Session::Client& session() { return KJ_ASSERT_NONNULL(agreed).session; }
   Transport& transport() { return *KJ_ASSERT_NONNULL(agreed).transport; }
+  const DirectReads& directReads() const { return *reads; }
+  // Null: the server does not let us.
+  kj::Maybe<ViewOpener&> views() {
+    return KJ_ASSERT_NONNULL(agreed).views.map([](auto& opener) -> ViewOpener& { return *opener; });
+  }
   const ServerLimits& limits() const { return KJ_ASSERT_NONNULL(agreed).limits; }
 
   // The longest message that both sides take, in words.
@@ -61,7 +77,8 @@ public:
   // Resolves once isLost(), when this may be destroyed. To be called once.
   kj::Promise<void> onLost() { return kj::mv(whenLost.promise); }
 
-  Connection(kj::Own<kj::AsyncCapabilityStream> stream, uint64_t maxPayloadBytes);  // Use open().
+  Connection(kj::Own<kj::AsyncCapabilityStream> stream,
+             const ConnectionOptions& options);  // Use open().
   KJ_DISALLOW_COPY(Connection);
 
 private:
@@ -70,6 +87,7 @@ private:
     rpc::Session::Client session;
     ServerLimits limits;
     kj::Own<Transport> transport;
+    kj::Maybe<kj::Own<ViewOpener>> views;  // Uses the transport.
   };
 
   kj::Promise<kj::Maybe<Error>> shakeHands(kj::Timer& timer, const ConnectionOptions& options);
@@ -78,6 +96,7 @@ private:
                          const ConnectionOptions& options);
 
   // Torn down from the bottom up: capabilities before the connection that they live on.
+  const kj::Own<const DirectReads> reads;
   const uint64_t ownMessageWords;  // Cap'n Proto has one limit for both directions.
   kj::Own<kj::AsyncCapabilityStream> stream;
   rpc::BufferedMessageStream messages;

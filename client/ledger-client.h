@@ -9,6 +9,9 @@
 // answer is an exception: DISCONNECTED (the server went away; the next call connects again),
 // OVERLOADED (no answer in time), FAILED (a bug on either side, or a server that breaks its
 // contract). blocking-client.h has the same operations for threads without an event loop.
+//
+// Where the server lets a client map its store, registers of a state that is read again and again
+// are read there, with no call; the answers are the same.
 
 #include "client/view.h"
 #include "ledger/error.h"
@@ -20,6 +23,8 @@
 #include <array>
 
 namespace ledger::client {
+
+class StateView;
 
 // Names a Set, so that the server executes it once, however often it is sent.
 using SetId = std::array<kj::byte, 16>;
@@ -99,6 +104,14 @@ struct ServerInfo {
   } checkpoints;
 };
 
+// How registers were read with no call (direct-reads.h), and why some that might have been were not.
+struct ReadCounts {
+  uint64_t direct;     // Registers.
+  uint64_t evicted;    // Reads, as the next two: the state is not there any more.
+  uint64_t takenBack;  // The server needed the memory, or its connection was lost.
+  uint64_t broken;     // What the server's store held made no sense.
+};
+
 // All calls may be made side by side; dropping a promise cancels its call. What a parameter points
 // at, and the client, must stay valid until the promise resolves or is dropped.
 // Thread: the one whose event loop the client was made on. Views may go to other threads.
@@ -140,6 +153,11 @@ public:
   virtual kj::Promise<Result<uint64_t>> stateCount() = 0;
   // 0 is the oldest, -1 the newest.
   virtual kj::Promise<Result<RootHash>> stateByIndex(int64_t index) = 0;
+
+  // A state for any thread to read by itself, in the server's store. Errors: UNKNOWN_STATE, QUOTA,
+  // OUT_OF_SHARED_MEMORY; UNIMPLEMENTED (the code) if the server does not let this client.
+  virtual kj::Promise<Result<kj::Own<const StateView>>> openView(const RootHash& state) = 0;
+  virtual ReadCounts readCounts() const = 0;
 
   virtual kj::Promise<Result<ServerInfo>> info() = 0;
 

@@ -5,10 +5,12 @@
 
 namespace ledger::client {
 
-ReconnectingClient::ReconnectingClient(kj::Own<Connector> connector, kj::Timer& timer,
+ReconnectingClient::ReconnectingClient(kj::Own<Connector> connector,
+                                       kj::Own<const DirectReads> reads, kj::Timer& timer,
                                        const kj::MonotonicClock& clock,
                                        const ConnectOptions& options, RandomSource& random)
     : connector(kj::mv(connector)),
+      reads(kj::mv(reads)),
       timer(timer),
       clock(clock),
       random(random),
@@ -108,12 +110,14 @@ kj::Promise<Result<bool>> ReconnectingClient::hasState(const RootHash& state) {
 
 kj::Promise<Result<View>> ReconnectingClient::getSingleValue(const RootHash& state,
                                                              EncodedKey key) {
+  KJ_IF_MAYBE (value, reads->getSingleValue(state, key)) return Result<View>(kj::mv(*value));
   return call("getSingleValue",
               [state, key](SessionClient& session) { return session.getSingleValue(state, key); });
 }
 
 kj::Promise<Result<Values>> ReconnectingClient::get(const RootHash& state,
                                                     kj::ArrayPtr<const EncodedKey> keys) {
+  KJ_IF_MAYBE (values, reads->get(state, keys)) return Result<Values>(kj::mv(*values));
   return call("get", [state, keys](SessionClient& session) { return session.get(state, keys); });
 }
 
@@ -134,6 +138,14 @@ kj::Promise<Result<View>> ReconnectingClient::prove(const RootHash& state,
                                                     kj::ArrayPtr<const EncodedKey> keys) {
   return call("prove",
               [state, keys](SessionClient& session) { return session.prove(state, keys); });
+}
+
+kj::Promise<Result<kj::Own<const StateView>>> ReconnectingClient::openView(const RootHash& state) {
+  return call("openView", [state](SessionClient& session) { return session.openView(state); });
+}
+
+ReadCounts ReconnectingClient::readCounts() const {
+  return reads->counts();
 }
 
 kj::Promise<Result<kj::Array<RootHash>>> ReconnectingClient::states() {

@@ -10,10 +10,10 @@ namespace ledger::client {
 // Thread: the event loop's.
 class ReconnectingClient final : public LedgerClient {
 public:
-  // `clock`: see connect().
-  ReconnectingClient(kj::Own<Connector> connector, kj::Timer& timer,
-                     const kj::MonotonicClock& clock, const ConnectOptions& options,
-                     RandomSource& random);
+  // `reads`: those of the connector's connections. `clock`: see connect().
+  ReconnectingClient(kj::Own<Connector> connector, kj::Own<const DirectReads> reads,
+                     kj::Timer& timer, const kj::MonotonicClock& clock,
+                     const ConnectOptions& options, RandomSource& random);
 
   kj::Promise<void> connect();
 
@@ -29,6 +29,8 @@ public:
   kj::Promise<Result<kj::Array<RootHash>>> states() override;
   kj::Promise<Result<uint64_t>> stateCount() override;
   kj::Promise<Result<RootHash>> stateByIndex(int64_t index) override;
+  kj::Promise<Result<kj::Own<const StateView>>> openView(const RootHash& state) override;
+  ReadCounts readCounts() const override;
   kj::Promise<Result<ServerInfo>> info() override;
   kj::Promise<Result<uint64_t>> checkpoint() override;
   kj::Promise<Result<kj::Array<OperationResult>>> batch(
@@ -56,6 +58,7 @@ private:
   SetId drawSetId();
 
   kj::Own<Connector> connector;
+  const kj::Own<const DirectReads> reads;
   kj::Timer& timer;
   const kj::MonotonicClock& clock;
   RandomSource& random;

@@ -64,7 +64,23 @@ kj::Promise<Result<bool>> SessionClient::hasState(const RootHash& state) {
   return send<bool>(kj::mv(request), &readFound);
 }
 
+void SessionClient::noteRead(const RootHash& state) {
+  KJ_IF_MAYBE (views, connection->views()) views->missed(state);
+}
+
+kj::Promise<Result<kj::Own<const StateView>>> SessionClient::openView(const RootHash& state) {
+  KJ_IF_MAYBE (views, connection->views()) return views->open(state);
+  return Result<kj::Own<const StateView>>(
+      makeError(Code::UNIMPLEMENTED, Reason::UNSPECIFIED,
+                "the server does not let this client read its store"));
+}
+
+ReadCounts SessionClient::readCounts() const {
+  return connection->directReads().counts();
+}
+
 kj::Promise<Result<View>> SessionClient::getSingleValue(const RootHash& state, EncodedKey key) {
+  noteRead(state);
   Operation operation{Operation::GetSingleValue{state, key}};
   KJ_IF_MAYBE (error, refuse(operation)) return Result<View>(kj::mv(*error));
   return exchange<View>(
@@ -79,6 +95,7 @@ kj::Promise<Result<View>> SessionClient::getSingleValue(const RootHash& state, E
 
 kj::Promise<Result<Values>> SessionClient::get(const RootHash& state,
                                                kj::ArrayPtr<const EncodedKey> keys) {
+  noteRead(state);
   Operation operation{Operation::Get{state, keys}};
   KJ_IF_MAYBE (error, refuse(operation)) return Result<Values>(kj::mv(*error));
   return exchange<Values>(

@@ -11,13 +11,15 @@
 
 namespace ledger::client {
 
-// A Set without an id is sent without one.
+// A Set without an id is sent without one. Every read is a call: who has looked for it in
+// directReads() in vain asks here.
 class SessionClient final : public LedgerClient, public kj::Refcounted {
 public:
   explicit SessionClient(kj::Own<Connection> connection);
 
   bool isLost() const { return connection->isLost(); }
   kj::Promise<void> onLost() { return connection->onLost(); }  // See Connection.
+  const DirectReads& directReads() const { return connection->directReads(); }
 
   kj::Promise<Result<RootHash>> initialState() override;
   kj::Promise<Result<bool>> hasState(const RootHash& state) override;
@@ -31,12 +33,17 @@ public:
   kj::Promise<Result<kj::Array<RootHash>>> states() override;
   kj::Promise<Result<uint64_t>> stateCount() override;
   kj::Promise<Result<RootHash>> stateByIndex(int64_t index) override;
+  kj::Promise<Result<kj::Own<const StateView>>> openView(const RootHash& state) override;
+  ReadCounts readCounts() const override;
   kj::Promise<Result<ServerInfo>> info() override;
   kj::Promise<Result<uint64_t>> checkpoint() override;
   kj::Promise<Result<kj::Array<OperationResult>>> batch(
       kj::ArrayPtr<const Operation> operations) override;
 
 private:
+  // A read of `state` comes here.
+  void noteRead(const RootHash& state);
+
   using BatchResult = Result<kj::Array<OperationResult>>;
 
   kj::Maybe<Error> refuseBatch(kj::ArrayPtr<const Operation> operations) const;

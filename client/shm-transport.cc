@@ -1,45 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/shm-transport.h"
 
+#include "client/region-lease.h"
+#include "ledger/trie/format.h"
+
 #include <kj/debug.h>
 
 #include <algorithm>
-#include <atomic>
 
 namespace ledger::client {
 namespace {
 
-using Mapping = kj::Own<const shm::MappedArena>;
-
 // From here on one call that maps all pages is cheaper than a fault for every few of them.
 constexpr uint64_t POPULATE_BYTES = 256 << 10;
-
-// Keeps a region with the server, and the arenas that it lies in mapped.
-class RegionLease final : public Lease {
-public:
-  RegionLease(kj::Array<Mapping> mappings, HeldRegions& regions, rpc::Region::Client region,
-              const uint64_t* leaseAt = nullptr, uint64_t leaseValue = 0)
-      : mappings(kj::mv(mappings)),
-        leaseAt(leaseAt),
-        leaseValue(leaseValue),
-        regions(kj::atomicAddRef(regions)),
-        number(regions.hold(kj::mv(region))) {}
-  ~RegionLease() noexcept(false) { regions->giveBack(number); }
-
-  bool isIntact() const override {
-    if (leaseAt == nullptr) return true;
-    // Not before what was read until now.
-    std::atomic_thread_fence(std::memory_order_acquire);
-    return __atomic_load_n(leaseAt, __ATOMIC_RELAXED) == leaseValue;
-  }
-
-private:
-  kj::Array<Mapping> mappings;
-  const uint64_t* leaseAt;  // In one of them. Null: the bytes never change.
-  uint64_t leaseValue;
-  kj::Own<const HeldRegions> regions;
-  uint64_t number;
-};
 
 // The bytes of `span` where they lie, about to be read.
 rpc::Bytes look(const shm::MappedArena& arena, const rpc::ArenaSpan& span) {
@@ -67,6 +40,33 @@ kj::Array<uint32_t> arenasOf(kj::ArrayPtr<const rpc::ArenaSpan> spans) {
   std::sort(ids.begin(), ids.end());
   auto count = std::unique(ids.begin(), ids.end()) - ids.begin();
   return kj::heapArray<uint32_t>(ids.slice(0, count));
+}
+
+constexpr uint32_t MAX_NODE_SEGMENTS = uint32_t(1) << NodeRef::SEGMENT_BITS;
+constexpr uint32_t MAX_PAYLOAD_SEGMENTS = uint32_t(1) << 16;
+
+// By number; `mapping` is the first one's, and is moved past the last one's.
+kj::Array<StateView::Segment> segmentsOf(capnp::List<rpc::StoreSegment>::Reader list,
+                                         uint32_t most, const Mapping*& mapping) {
+  const uint32_t count = list.size() == 0 ? 0 : list[list.size() - 1].getNumber() + 1;
+  KJ_REQUIRE(count <= most, "the number of a segment of the server's store is too large", count);
+  auto result = kj::heapArray<StateView::Segment>(count);
+  for (auto segment : list) {
+    auto& arena = **mapping++;
+    KJ_REQUIRE(segment.getNumber() < count, "the server's segments are not in order");
+    KJ_REQUIRE(segment.getCommitted() <= arena.size(),
+               "a segment of the server's store is shorter than it says", segment.getCommitted());
+    auto bytes = arena.peek(0, segment.getCommitted());
+    result[segment.getNumber()] = {bytes.get<kj::ArrayPtr<const kj::byte>>().begin(),
+                                   segment.getCommitted()};
+  }
+  return result;
+}
+
+const uint64_t* word(const shm::MappedArena& arena, uint32_t id, uint64_t offset) {
+  KJ_REQUIRE(offset % sizeof(uint64_t) == 0, "a word of the server's is not at its place", offset);
+  return reinterpret_cast<const uint64_t*>(
+      look(arena, {id, offset, sizeof(uint64_t)}).begin());
 }
 
 }  // namespace
@@ -99,6 +99,35 @@ kj::Promise<Received> ShmTransport::receive(rpc::Bulk::Reader bulk) {
     }
   }
   KJ_UNREACHABLE;
+}
+
+kj::Promise<kj::Own<const StateView>> ShmTransport::receiveView(
+    rpc::StateView::Reader view, const RootHash& state, kj::Own<const ConnectionEnd> connection) {
+  auto nodes = view.getNodes(), payloads = view.getPayloads();
+  KJ_REQUIRE(nodes.size() <= MAX_NODE_SEGMENTS && payloads.size() <= MAX_PAYLOAD_SEGMENTS,
+             "the server's view has too many segments", nodes.size(), payloads.size());
+  KJ_REQUIRE(view.getLeaseValue() != 0, "the server's view has no lease");
+  kj::Vector<kj::Promise<Mapping>> opening;
+  for (auto segment : nodes) opening.add(replyArenas.open(segment.getArena()));
+  for (auto segment : payloads) opening.add(replyArenas.open(segment.getArena()));
+  opening.add(replyArenas.open(view.getLeaseArena()));
+  opening.add(replyArenas.open(view.getEvictionsArena()));
+  return kj::joinPromises(opening.releaseAsArray())
+      .then([this, view, nodes, payloads, state,
+             connection = kj::mv(connection)](kj::Array<Mapping> mappings) mutable {
+        const auto* next = mappings.begin();
+        StateView::Store store;
+        store.root = view.getRoot();
+        store.nodes = segmentsOf(nodes, MAX_NODE_SEGMENTS, next);
+        store.payloads = segmentsOf(payloads, MAX_PAYLOAD_SEGMENTS, next);
+        const auto* leaseAt = word(**next++, view.getLeaseArena(), view.getLease());
+        store.evictions = word(**next++, view.getEvictionsArena(), view.getEvictions());
+        store.evictedAbove = view.getEvictedAbove();
+        auto lease = kj::atomicRefcounted<RegionLease>(kj::mv(mappings), *regions, view.getRegion(),
+                                                       leaseAt, view.getLeaseValue());
+        return kj::Own<const StateView>(kj::atomicRefcounted<StateView>(
+            state, kj::mv(store), kj::mv(lease), kj::mv(connection)));
+      });
 }
 
 kj::Promise<Received> ShmTransport::receiveSpan(const rpc::ArenaSpan& span,

@@ -5,6 +5,7 @@
 #include "client/held-regions.h"
 #include "client/reply-arenas.h"
 #include "client/request-arenas.h"
+#include "client/state-view.h"
 #include "client/transport.h"
 #include "schema/bulk.h"
 
@@ -25,6 +26,11 @@ public:
   TransportKind kind() const override { return TransportKind::SHARED_MEMORY; }
   kj::Promise<kj::Maybe<RequestRoom>> reserve(uint64_t bytes) override;
   kj::Promise<Received> receive(rpc::Bulk::Reader bulk) override;
+
+  // `view` must stay valid until the promise resolves. Throws if the server broke the contract.
+  kj::Promise<kj::Own<const StateView>> receiveView(rpc::StateView::Reader view,
+                                                    const RootHash& state,
+                                                    kj::Own<const ConnectionEnd> connection);
 
 private:
   kj::Promise<Received> receiveSpan(const rpc::ArenaSpan& span, rpc::Region::Client region);

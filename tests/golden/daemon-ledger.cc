@@ -2,6 +2,7 @@
 #include "tests/golden/daemon-ledger.h"
 
 #include "client/connect.h"
+#include "client/state-view.h"
 #include "tests/testing/ledgerd-process.h"
 #include "tests/testing/scratch-folder.h"
 
@@ -17,11 +18,19 @@ using client::View;
 
 class DaemonLedger final : public LedgerUnderTest {
 public:
-  DaemonLedger(kj::AsyncIoContext& io, std::string ledgerd, TransportChoice transport)
-      : io(io), ledgerd(kj::mv(ledgerd)), transport(transport) {}
+  DaemonLedger(kj::AsyncIoContext& io, std::string ledgerd, Way way)
+      : io(io), ledgerd(kj::mv(ledgerd)), way(way) {}
 
   kj::StringPtr name() const override {
-    return transport == TransportChoice::SHM ? "ledgerd, shm" : "ledgerd, inline";
+    switch (way) {
+      case Way::SHM:
+        return "ledgerd, shm";
+      case Way::INLINE:
+        return "ledgerd, inline";
+      case Way::DIRECT:
+        return "ledgerd, direct reads";
+    }
+    KJ_UNREACHABLE;
   }
 
   void open(kj::StringPtr directory, const OpenOptions& options) override {
@@ -35,7 +44,7 @@ public:
                          {"--wal-segment-size", std::to_string(options.walSegmentSize)});
     }
     // Everything but the smallest payloads takes the way that is under test.
-    if (transport == TransportChoice::SHM) {
+    if (way != Way::INLINE) {
       start.flags.insert(start.flags.end(), {"--inline-threshold", "64"});
     }
     const std::string socket = start.socket;
@@ -49,8 +58,10 @@ public:
     io.provider->getTimer().afterDelay(0 * kj::SECONDS).wait(io.waitScope);
     client::ConnectOptions options;
     options.address = socket.c_str();
-    options.connection.transport = transport;
+    options.connection.transport =
+        way == Way::INLINE ? TransportChoice::INLINE : TransportChoice::SHM;
     options.connection.storeViews = true;
+    options.connection.directReads = way == Way::DIRECT;
     client = client::connect(io.provider->getNetwork(), io.provider->getTimer(), options)
                  .wait(io.waitScope);
   }
@@ -75,10 +86,20 @@ public:
   }
 
   Result<Bytes> getSingleValue(const RootHash& state, EncodedKey key) override {
+    if (way == Way::DIRECT) {
+      auto view = ledger().openView(state).wait(io.waitScope);
+      KJ_IF_MAYBE (error, view.tryGet<Error>()) return kj::mv(*error);
+      return view.get<kj::Own<const client::StateView>>()->read(key);
+    }
     return copy(ledger().getSingleValue(state, key).wait(io.waitScope));
   }
 
   Result<kj::Array<Bytes>> get(const RootHash& state, Keys keys) override {
+    if (way == Way::DIRECT && keys.size() > 0) {
+      auto view = ledger().openView(state).wait(io.waitScope);
+      KJ_IF_MAYBE (error, view.tryGet<Error>()) return kj::mv(*error);
+      return view.get<kj::Own<const client::StateView>>()->read(keys);
+    }
     auto result = ledger().get(state, keys).wait(io.waitScope);
     KJ_SWITCH_ONEOF(result) {
       KJ_CASE_ONEOF(error, Error) {
@@ -140,7 +161,7 @@ private:
 
   kj::AsyncIoContext& io;
   const std::string ledgerd;
-  const TransportChoice transport;
+  const Way way;
   testing::ScratchFolder scratch;
   kj::Maybe<kj::Own<testing::LedgerdProcess>> process;
   kj::Maybe<kj::Own<LedgerClient>> client;  // Goes before the process.
@@ -149,13 +170,13 @@ private:
 }  // namespace
 
 kj::Own<LedgerUnderTest> newDaemonLedger(kj::AsyncIoContext& io, std::string ledgerd,
-                                         TransportChoice transport) {
-  return kj::heap<DaemonLedger>(io, kj::mv(ledgerd), transport);
+                                         Way way) {
+  return kj::heap<DaemonLedger>(io, kj::mv(ledgerd), way);
 }
 
 kj::Own<LedgerUnderTest> attachToLedgerd(kj::AsyncIoContext& io, std::string socket,
-                                         TransportChoice transport) {
-  auto ledger = kj::heap<DaemonLedger>(io, "", transport);
+                                         Way way) {
+  auto ledger = kj::heap<DaemonLedger>(io, "", way);
   ledger->attach(socket);
   return ledger;
 }

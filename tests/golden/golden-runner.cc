@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Compares a ledger with flow-go's golden data: see tools/golden.
 //
-//   golden-runner [--ledgerd PROGRAM] [--ways core,shm,inline,grpc] DIRECTORY...
+//   golden-runner [--ledgerd PROGRAM] [--ways core,shm,direct,inline,grpc] DIRECTORY...
 //   golden-runner --attach SOCKET SCENARIO
 //
 // The first form runs directories of golden data; without --ledgerd only the core is tested. The
@@ -29,12 +29,12 @@ namespace ledger::golden {
 namespace {
 
 constexpr char USAGE[] =
-    "usage: golden-runner [--ledgerd PROGRAM] [--ways core,shm,inline,grpc] DIRECTORY...\n"
+    "usage: golden-runner [--ledgerd PROGRAM] [--ways core,shm,direct,inline,grpc] DIRECTORY...\n"
     "       golden-runner --attach SOCKET SCENARIO\n";
 
 struct Arguments {
   std::string ledgerd, socket;
-  std::string ways = "core,shm,inline,grpc";
+  std::string ways = "core,shm,direct,inline,grpc";
   std::vector<std::string> operands;
 };
 
@@ -68,15 +68,16 @@ int runDirectories(const Arguments& arguments, kj::AsyncIoContext& io) {
   for (std::string name; std::getline(names, name, ',');) {
     if (name == "core") {
       ways.add(newCoreLedger());
-    } else if (name == "shm" || name == "inline" || name == "grpc") {
+    } else if (name == "shm" || name == "direct" || name == "inline" || name == "grpc") {
       if (arguments.ledgerd.empty()) {
         report.skipped(kj::str("ledgerd, ", name.c_str()), "no --ledgerd given");
       } else if (name == "grpc") {
         grpc = true;
       } else {
-        ways.add(newDaemonLedger(
-            io, arguments.ledgerd,
-            name == "shm" ? client::TransportChoice::SHM : client::TransportChoice::INLINE));
+        ways.add(newDaemonLedger(io, arguments.ledgerd,
+                                 name == "shm"      ? Way::SHM
+                                 : name == "direct" ? Way::DIRECT
+                                                    : Way::INLINE));
       }
     } else {
       fprintf(stderr, "golden-runner: unknown way: %s\n%s", name.c_str(), USAGE);
@@ -95,7 +96,7 @@ int attach(const Arguments& arguments, kj::AsyncIoContext& io) {
   uint64_t blocks = 0;
   readScenario(scenario, [&blocks](const Step& step) { blocks += step.op == Op::BLOCK; });
 
-  auto ledger = attachToLedgerd(io, arguments.socket, client::TransportChoice::SHM);
+  auto ledger = attachToLedgerd(io, arguments.socket, Way::SHM);
   Report report;
   report.section("answers equal to flow-go's");
   {

@@ -108,7 +108,7 @@ void checkFatalProve(kj::AsyncIoContext& io, const Service& service, const json&
   const auto budget = shm::MemoryBudget::create("test", 1 << 20);
   auto parsed = server::parseGrpcRequest(server::GrpcMethod::PROVE, message, *budget);
   const auto& request = KJ_REQUIRE_NONNULL(parsed.tryGet<server::GrpcRequest>());
-  auto ledger = attachToLedgerd(io, service.socket(), client::TransportChoice::INLINE);
+  auto ledger = attachToLedgerd(io, service.socket(), Way::INLINE);
   KJ_IF_MAYBE (fault, faultOfDuplicateProof(*ledger, request.state, request.keys, proof)) {
     report.failed(kj::str("the proof of a register twice: ", *fault));
   } else {

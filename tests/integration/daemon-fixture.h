@@ -33,6 +33,7 @@ protected:
   void startDaemon(std::vector<std::string> flags = {}) { startWith(options(kj::mv(flags))); }
   void startWith(LedgerdOptions how) { daemon = kj::heap<LedgerdProcess>(kj::mv(how)); }
 
+  // Every read is a call.
   kj::Own<client::LedgerClient> connect(
       client::TransportChoice transport = client::TransportChoice::SHM) {
     return connectTo(scratch / "socket", transport);
@@ -43,6 +44,7 @@ protected:
     client::ConnectOptions how;
     how.address = socket.c_str();
     how.connection.transport = transport;
+    how.connection.directReads = false;
     return client::connect(io.provider->getNetwork(), io.provider->getTimer(), how)
         .wait(io.waitScope);
   }

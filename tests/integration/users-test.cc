@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Client and server as different users: who may write, who may read, and who may not even that.
 
+#include "client/state-view.h"
 #include "tests/integration/daemon-fixture.h"
 
 #include <sys/stat.h>
@@ -57,6 +58,11 @@ TEST_F(Users, OnlyWritersAreHandedTheStore) {
   Registers registers(1, 1 << 20);
   const RootHash state =
       answer(writer->set(answer(writer->initialState()), registers.keys, registers.values));
+  EXPECT_EQ(answer(writer->openView(state))->state(), state);
+  auto refused = reader->openView(state).wait(io.waitScope);
+  ASSERT_TRUE(refused.is<Error>());
+  EXPECT_EQ(refused.get<Error>().code, Code::UNIMPLEMENTED);
+
   auto inStore = answer(writer->get(state, registers.keys));
   auto copied = answer(reader->get(state, registers.keys));
   EXPECT_TRUE(inStore[0] == registers.values[0]);
