@@ -54,7 +54,8 @@ ASKED = {
     "restart": ("8x", "the load's floor"),
     "initial-state": ("7x", "14 us: bare Cap'n Proto ping"),
     "has-state": ("8x", "14 us: bare Cap'n Proto ping"),
-    "get-single-value": ("8x", "the same + 1 us"),
+    "get-single-value": ("8x; direct: 2.5 us", "the same + 1 us"),
+    "hot-10000": ("direct: 0.8 us", "0.3 us: one SHA3"),
     "in-flight-256": ("4 us each", "3.2 us: buffered Cap'n Proto stream"),
     "batch-100": ("7x", "one call + 100 x (SHA3 + descent)"),
     "get-1000": ("20x", "94 us: interleaved descents, 2 threads"),
@@ -256,21 +257,22 @@ def ratio(theirs, ours):
 
 
 def table(cases, results, floors=None, processors=1):
-    lines = ["| case | flow-go p50 | shm p50 | inline p50 | flow-go / shm | flow-go / inline "
-             "| asked | flow-go p99 | shm p99 | floor |",
-             "|---|---:|---:|---:|---:|---:|---:|---:|---:|---|"]
+    lines = ["| case | flow-go p50 | shm p50 | direct p50 | inline p50 | flow-go / shm "
+             "| flow-go / direct | flow-go / inline | asked | flow-go p99 | shm p99 | floor |",
+             "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|"]
     for case in cases:
         theirs = figure(results.get((case.name, "flow-go")))
         # What has no transport (a read in the benchmark's own process) stands under shm.
         ours = results.get((case.name, "shm")) or results.get((case.name, "core"))
         shm = figure(ours)
         tails = [figure(several, "p99_us") for several in (results.get((case.name, "flow-go")), ours)]
+        direct = figure(results.get((case.name, "direct")))
         inline = figure(results.get((case.name, "inline")))
         asked, floor = ASKED.get(case.name, ("", ""))
         if floors:
             floor += hashing_floor(case, floors, processors)
-        texts = [case.name, *(found[1] if found else "-" for found in (theirs, shm, inline)),
-                 ratio(theirs, shm), ratio(theirs, inline), asked,
+        texts = [case.name, *(found[1] if found else "-" for found in (theirs, shm, direct, inline)),
+                 ratio(theirs, shm), ratio(theirs, direct), ratio(theirs, inline), asked,
                  *(tail[1] if tail else "-" for tail in tails), floor]
         lines.append("| " + " | ".join(texts) + " |")
     return "\n".join(lines)

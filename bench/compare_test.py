@@ -52,8 +52,9 @@ class TableTest(unittest.TestCase):
         case = compare.Case("get-100", "get", 100, 1)
         rows = compare.table([case], {("get-100", "flow-go"): [result(500)],
                                       ("get-100", "shm"): [result(50)],
+                                      ("get-100", "direct"): [result(25)],
                                       ("get-100", "inline"): [result(250)]}).splitlines()
-        self.assertIn("| 500 us | 50 us | 250 us | 10x | 2x |", rows[-1])
+        self.assertIn("| 500 us | 50 us | 25 us | 250 us | 10x | 20x | 2x |", rows[-1])
 
     def test_rounds_show_their_spread_and_their_tails(self):
         case = compare.Case("set-100", "set", 100, 1)
@@ -67,7 +68,7 @@ class TableTest(unittest.TestCase):
     def test_what_was_not_measured_is_a_dash(self):
         case = compare.Case("get-100", "get", 100, 1)
         rows = compare.table([case], {("get-100", "shm"): [result(50)]}).splitlines()
-        self.assertIn("| - | 50 us | - | - | - |", rows[-1])
+        self.assertIn("| - | 50 us | - | - | - | - | - |", rows[-1])
 
 
 class GoVersionTest(unittest.TestCase):

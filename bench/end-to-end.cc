@@ -23,16 +23,16 @@ namespace {
 struct Flags {
   std::string binary = "server/ledgerd";  // As `bazel run` finds it.
   std::string cases = "bench/cases.txt";
-  std::vector<std::string> transports = {"shm", "inline"};
+  std::vector<std::string> transports = {"shm", "direct", "inline"};
   uint64_t registers = 100'000;
   uint64_t seed = 1;
   uint32_t forestCapacity = 500;
 };
 
-kj::Array<client::TransportChoice> choices(const std::vector<std::string>& names) {
-  auto result = kj::heapArrayBuilder<client::TransportChoice>(names.size());
+kj::Array<Way> waysOf(const std::vector<std::string>& names) {
+  auto result = kj::heapArrayBuilder<Way>(names.size());
   for (auto& name : names) {
-    result.add(name == "shm" ? client::TransportChoice::SHM : client::TransportChoice::INLINE);
+    result.add(name == "shm" ? Way::SHM : name == "direct" ? Way::DIRECT : Way::INLINE);
   }
   return result.finish();
 }
@@ -60,7 +60,7 @@ int run(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--transports", flags.transports, "which, the first of them for the load")
       ->delimiter(',')
-      ->check(CLI::IsMember({"shm", "inline"}));
+      ->check(CLI::IsMember({"shm", "direct", "inline"}));
   app.add_option("--registers", flags.registers, "registers to load")->capture_default_str();
   app.add_option("--seed", flags.seed, "of keys, values and picks")->capture_default_str();
   app.add_option("--forest", flags.forestCapacity, "tries that ledgerd keeps")
@@ -81,7 +81,7 @@ int run(int argc, char** argv) {
                              .ledgerd = {.binary = flags.binary,
                                          .folder = folder.path(),
                                          .forestCapacity = flags.forestCapacity},
-                             .transports = choices(flags.transports),
+                             .ways = waysOf(flags.transports),
                          });
   printSetUp(flags);
   for (std::string line; std::getline(lines, line);) {

@@ -19,16 +19,21 @@ namespace {
 constexpr uint64_t CORE_SET_SIZE = 10'000;
 constexpr uint64_t FINGERPRINT_REGISTERS = 100;
 
-kj::StringPtr nameOf(client::TransportChoice choice) {
-  switch (choice) {
-    case client::TransportChoice::SHM:
+kj::StringPtr nameOf(Way way) {
+  switch (way) {
+    case Way::SHM:
       return "shm"_kj;
-    case client::TransportChoice::INLINE:
+    case Way::INLINE:
       return "inline"_kj;
-    case client::TransportChoice::AUTO:
-      break;
+    case Way::DIRECT:
+      return "direct"_kj;
   }
-  KJ_FAIL_REQUIRE("a benchmark names its transport");
+  KJ_UNREACHABLE;
+}
+
+// Whether a client that may reads registers in the store for it.
+bool isDirect(kj::StringPtr operation) {
+  return operation == "get-single-value" || operation == "get" || operation.startsWith("value");
 }
 
 // One unrecorded sample for each ten recorded ones comes first.
@@ -57,15 +62,17 @@ ServiceBench::ServiceBench(kj::AsyncIoContext& io, Options given)
 }
 
 void ServiceBench::connect() {
-  for (auto choice : options.transports) {
+  for (auto way : options.ways) {
     client::ConnectOptions to;
     to.address = ledgerd->socket();
     to.connection.name = "end-to-end"_kj;
-    to.connection.transport = choice;
+    to.connection.transport =
+        way == Way::INLINE ? client::TransportChoice::INLINE : client::TransportChoice::SHM;
     to.connection.storeViews = true;
+    to.connection.directReads = way == Way::DIRECT;
     connections.add(Connection{
-        nameOf(choice), client::connect(io.provider->getNetwork(), io.provider->getTimer(), to)
-                            .wait(io.waitScope)});
+        way, nameOf(way), client::connect(io.provider->getNetwork(), io.provider->getTimer(), to)
+                              .wait(io.waitScope)});
   }
 }
 
@@ -82,6 +89,7 @@ void ServiceBench::run(const Case& which) {
     return printBytes(which.name, connections[0].name, ledgerd->memory());
   }
   for (auto& connection : connections) {
+    if (connection.way == Way::DIRECT && !isDirect(operation)) continue;
     auto step =
         makeStep(which, {*connection.client, io.waitScope, workload, states}, nextPicks(which));
     printResult(which.name, connection.name,

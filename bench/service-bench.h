@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The cases of cases.txt against one ledgerd, over each of several transports.
+// The cases of cases.txt against one ledgerd, in each of several ways.
 //
 // One call after the other on this thread's event loop, as a program would make them that waits for
 // each answer. What comes back is checked, off the clock.
@@ -20,19 +20,26 @@
 
 namespace ledger::bench {
 
+// How a client reads and how payloads travel.
+enum class Way {
+  SHM,
+  INLINE,
+  DIRECT  // As SHM, but single registers are read in the server's store. Reads alone are measured.
+};
+
 // Thread: one.
 class ServiceBench final {
 public:
   struct Options {
     Workload workload;
     Ledgerd::Options ledgerd;
-    kj::Array<client::TransportChoice> transports;  // Not empty; none is AUTO.
+    kj::Array<Way> ways;  // Not empty; DIRECT is not the first.
   };
 
   // Starts ledgerd. `io` must outlive this.
   ServiceBench(kj::AsyncIoContext& io, Options options);
 
-  // Prints a result for each transport. What is done once is done over the first.
+  // Prints a result for each way. What is done once is done in the first.
   void run(const Case& which);
 
   // Ends ledgerd; throws if it does not end cleanly.
@@ -40,7 +47,8 @@ public:
 
 private:
   struct Connection {
-    kj::StringPtr name;  // Of the transport.
+    Way way;
+    kj::StringPtr name;  // Of the way.
     kj::Own<client::LedgerClient> client;
   };
 

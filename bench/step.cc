@@ -266,7 +266,9 @@ kj::Own<Step> makeStep(const Case& which, const Target& target, Picks picks) {
   const auto operation = which.operation.asPtr();
   if (operation == "initial-state") return kj::heap<InitialState>(target);
   if (operation == "has-state") return kj::heap<HasState>(target);
-  if (operation == "get-single-value") return kj::heap<GetSingleValue>(target, picks);
+  if (operation == "get-single-value") {
+    return kj::heap<GetSingleValue>(target, which.size == 0 ? picks : picks.among(which.size));
+  }
   if (operation == "batch") return kj::heap<Batch>(target, picks, which.size);
   if (operation == "in-flight") return kj::heap<InFlight>(target, picks, which.size);
   if (operation == "get") return kj::heap<Get>(target, picks, which.size);

@@ -21,6 +21,8 @@
 #include <kj/array.h>
 #include <kj/string.h>
 
+#include <algorithm>
+
 namespace ledger::bench {
 
 constexpr size_t OWNER_BYTES = 8;
@@ -51,6 +53,9 @@ struct ByteStrings {
 class Picks {
 public:
   Picks(SplitMix64 random, uint64_t registers) : random(random), registers(registers) {}
+
+  // The same draws, from the first ones alone.
+  Picks among(uint64_t first) const { return Picks(random, std::min(first, registers)); }
 
   uint64_t one() { return random.next() % registers; }
   // No two the same. Throws if there are fewer registers.

@@ -81,6 +81,9 @@ func (b *bench) run(c benchCase) error {
 			return nil
 		}
 	case "get-single-value":
+		if c.size > 0 {
+			picks = picks.among(c.size)
+		}
 		s = b.getSingleValue(&picks)
 	case "get", "batch":
 		s = b.get(&picks, c.size)

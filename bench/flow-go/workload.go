@@ -83,6 +83,11 @@ func (w workload) picks(name string, run uint64) picks {
 	return picks{stream(w.seed, h.Sum64(), run), w.registers}
 }
 
+// among makes the same draws, from the first registers alone.
+func (p picks) among(first int) picks {
+	return picks{p.random, min(uint64(first), p.registers)}
+}
+
 func (p *picks) one() uint64 {
 	return p.random.next() % p.registers
 }
