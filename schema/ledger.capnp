@@ -54,16 +54,16 @@ const featureSharedMemory @0xd312f0e49ac935e4 :UInt64 = 0x1;
 # The client takes descriptors from capabilities and maps them; without it every payload is inline.
 
 const featureHandOver @0x83358e6007951c7c :UInt64 = 0x2;
-# Arenas come with a token for the hand-over socket, for clients that cannot take descriptors from
-# capabilities.
+# The same for a client that cannot take or send descriptors with capabilities: it does so over the
+# hand-over socket (docs/formats.md), with tokens. By itself or beside featureSharedMemory.
 
 const featureTables @0xa42dbbff222ca9a5 :UInt64 = 0x4;
-# The client takes Bulk.table in replies. Implies featureSharedMemory. Granted to clients that may map
+# The client takes Bulk.table in replies. Needs one of the first two. Granted to clients that may map
 # the server's store: large values are then read where they lie, as spans of arenas that are segments
 # of the store (docs/formats.md). What else lies in these is not for the client.
 
 const featureStateViews @0xb6f0f2ac1b8fa3d1 :UInt64 = 0x8;
-# The client may call Session.openView. Implies featureSharedMemory. Granted to clients that may map
+# The client may call Session.openView. Needs one of the first two. Granted to clients that may map
 # the server's store, and that read the layout that it has (ClientHello.storeLayout).
 
 const stateBytes @0xad0fb2ed06ec2f53 :UInt32 = 32;
@@ -71,6 +71,9 @@ const stateBytes @0xad0fb2ed06ec2f53 :UInt32 = 32;
 
 const setIdBytes @0x944a0edcc7d637c8 :UInt32 = 16;
 # Length of a Set's id.
+
+const handOverTokenBytes @0xce056d563da92a81 :UInt32 = 32;
+# Length of a token for the hand-over socket.
 
 const maxItemBytes @0x9da2d2271daaf4db :UInt64 = 0x40000000;
 # The most bytes of one key or one value (1 GiB).
@@ -156,6 +159,10 @@ struct Welcome @0xfdc38c543dc1475b {
   limits @3 :Limits;
 
   session @4 :Session;
+
+  handOverSocket @5 :Text;
+  # The path of the hand-over socket, as the server sees it. A client in another mount namespace knows
+  # itself where that is. Empty unless featureHandOver was chosen.
 }
 
 struct Limits @0x99af47c4e7ddf97f {
@@ -440,6 +447,11 @@ interface Session @0xe7b3e042b3f414c4 {
   # A state for the client to read by itself, in the server's store (featureStateViews).
   # Errors: unknownState, quota (as many states are held as may be), outOfSharedMemory, and
   # Code.unimplemented without the feature.
+
+  offerArena @15 (size :UInt64) -> OfferArenaReply;
+  # registerArena for a client that cannot send a descriptor with a capability: it sends the memfd
+  # over the hand-over socket, with the token. `size` is its length in bytes. Errors: quota, and
+  # Code.failedPrecondition unless featureHandOver was chosen.
 }
 
 struct StateRequest @0xca3367c9ac95b31d {
@@ -614,9 +626,9 @@ struct OpenedArena @0x9f9dd8b90158c814 {
   size @1 :UInt64;
   # Bytes: the length of the memfd. The client checks it before mapping.
 
-  handoverToken @2 :Data;
-  # Good for one receipt of the descriptor on the hand-over socket. Empty unless featureHandOver was
-  # chosen.
+  handOverToken @2 :Data;
+  # handOverTokenBytes: good for one receipt of the descriptor on the hand-over socket, for a minute
+  # and while `arena` is held. Empty unless featureHandOver was chosen.
 }
 
 struct RegisterArenaReply @0xa68ec1d62fe329c6 {
@@ -632,6 +644,25 @@ struct RegisteredArena @0xf5ae5f7e41106e43 {
   # For Bulk.span.arena and Bulk.table in requests of this session.
 
   registration @1 :Registration;
+}
+
+struct OfferArenaReply @0x955e4e62f4e43538 {
+  union {
+    unset @0 :Void;
+    offered @1 :OfferedArena;
+    error @2 :Error;
+  }
+}
+
+struct OfferedArena @0xe8bdd62de5176425 {
+  id @0 :UInt32;
+  # As RegisteredArena.id, once the hand-over socket has answered that the memfd was taken.
+
+  registration @1 :Registration;
+  # Dropping it ends the offer, too.
+
+  token @2 :Data;
+  # handOverTokenBytes: good for one memfd, for a minute.
 }
 
 struct OpenViewReply @0xd0c9a5a4c94b1d3e {

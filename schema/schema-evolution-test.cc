@@ -97,8 +97,8 @@ Version successor() {
   replaceOnce(text, "struct ClientHello @", "struct Greeting @");
   replaceOnce(text, "connect @0 (hello :ClientHello)", "connect @0 (hello :Greeting)");
   replaceOnce(text, "  name @3 :Text;", "  obsoleteName @3 :Text;");
-  replaceOnce(text, "  checkpoint @13 () -> CheckpointReply;",
-              "  checkpoint @13 () -> CheckpointReply;\n  scan @14 (state :Data) -> StateReply;");
+  replaceOnce(text, "  initialState @0 () -> StateReply;",
+              "  initialState @0 () -> StateReply;\n  scan @16 (state :Data) -> StateReply;");
   return Version(kj::StringPtr(text.c_str(), text.size()));
 }
 

@@ -31,7 +31,8 @@ TEST(CapnpService, HandshakeAgreesOnVersionFeaturesAndLimits) {
   ASSERT_TRUE(reply.isWelcome());
   auto welcome = reply.getWelcome();
   EXPECT_EQ(welcome.getVersion(), 1);
-  EXPECT_EQ(welcome.getFeatures(), rpc::FEATURE_SHARED_MEMORY) << "bits it does not know";
+  EXPECT_EQ(welcome.getFeatures(), rpc::FEATURE_SHARED_MEMORY | rpc::FEATURE_HAND_OVER)
+      << "bits it does not know";
   EXPECT_EQ(welcome.getLimits().getRequestBytes(), service.host.limits.requestBytes);
   EXPECT_EQ(welcome.getLimits().getMessageWords(), service.host.limits.messageWords);
   EXPECT_EQ(service.host.sessions, 2u);

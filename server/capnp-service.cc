@@ -172,6 +172,7 @@ public:
           auto builder = reply.initOpened();
           builder.setArena(kj::mv(arena.arena));
           builder.setSize(arena.size);
+          builder.setHandOverToken(arena.token);
         }
         KJ_CASE_ONEOF(error, Error) {
           fill(reply.initError(), error);
@@ -180,6 +181,23 @@ public:
     });
   }
   kj::Promise<void> registerArena(RegisterArenaContext context) override;
+  kj::Promise<void> offerArena(OfferArenaContext context) override {
+    const uint64_t size = context.getParams().getSize();
+    return answer(context, [this, size](rpc::OfferArenaReply::Builder reply) {
+      auto offered = server::offerArena(*session, size);
+      KJ_SWITCH_ONEOF(offered) {
+        KJ_CASE_ONEOF(arena, OfferedArena) {
+          auto builder = reply.initOffered();
+          builder.setId(arena.registered.id);
+          builder.setRegistration(kj::mv(arena.registered.registration));
+          builder.setToken(arena.token);
+        }
+        KJ_CASE_ONEOF(error, Error) {
+          fill(reply.initError(), error);
+        }
+      }
+    });
+  }
 
   kj::Promise<void> openView(OpenViewContext context) override;
 
@@ -425,14 +443,14 @@ kj::Promise<void> SessionServer::openView(OpenViewContext context) {
 class LedgerdServer final : public rpc::Ledgerd::Server {
 public:
   LedgerdServer(const Host& host, InFlight& calls, kj::Own<ConnectionLoad> load,
-                kj::Maybe<PeerIdentity> client)
+                kj::Maybe<PeerIdentity> client, const SocketTerms& socket)
       : host(host),
         calls(calls),
         load(kj::mv(load)),
         client(kj::mv(client)),
+        socket(socket),
         access(host.access.accessOf(this->client)),
-        features(rpc::FEATURE_SHARED_MEMORY |
-                 (host.access.mayMapStore(this->client) ? STORE_FEATURES : 0)) {}
+        features(grantable()) {}
 
   kj::Promise<void> connect(ConnectContext context) override {
     auto hello = context.getParams().getHello();
@@ -446,6 +464,9 @@ public:
         welcome.setFeatures(agreed.features);
         welcome.setBuild(build());
         fillLimits(welcome.initLimits(), host.limits);
+        if (agreed.handOverUser != nullptr) {
+          welcome.setHandOverSocket(KJ_ASSERT_NONNULL(socket.handOverSocket));
+        }
         welcome.setSession(kj::heap<SessionServer>(
             kj::refcounted<Session>(host, agreed, calls, kj::addRef(*load))));
       }
@@ -459,6 +480,13 @@ public:
 private:
   // What only those may choose who may map the store.
   static constexpr uint64_t STORE_FEATURES = rpc::FEATURE_TABLES | rpc::FEATURE_STATE_VIEWS;
+
+  uint64_t grantable() const {
+    uint64_t all = rpc::FEATURE_SHARED_MEMORY;
+    if (client != nullptr && socket.handOverSocket != nullptr) all |= rpc::FEATURE_HAND_OVER;
+    if (host.access.mayMapStore(client)) all |= STORE_FEATURES;
+    return all;
+  }
 
   Result<SessionTerms> agree(rpc::ClientHello::Reader hello) const {
     if (host.shuttingDown.load(std::memory_order_relaxed)) {
@@ -481,11 +509,16 @@ private:
                        " sessions are open on this connection, as many as may be");
     }
     const uint64_t words = hello.getMessageWords();
-    uint64_t chosen = hello.getFeatures() & features;
-    if ((chosen & rpc::FEATURE_SHARED_MEMORY) == 0) chosen &= ~STORE_FEATURES;
-    if (hello.getStoreLayout() != LAYOUT_VERSION) chosen &= ~uint64_t(rpc::FEATURE_STATE_VIEWS);
-    return SessionTerms{version, chosen,
-                        words == 0 ? rpc::DEFAULT_MESSAGE_WORDS : words, access};
+    SessionTerms terms{version, hello.getFeatures() & features,
+                       words == 0 ? rpc::DEFAULT_MESSAGE_WORDS : words, access, nullptr};
+    if (!terms.mapsArenas()) terms.features &= ~STORE_FEATURES;
+    if (hello.getStoreLayout() != LAYOUT_VERSION) {
+      terms.features &= ~uint64_t(rpc::FEATURE_STATE_VIEWS);
+    }
+    if ((terms.features & rpc::FEATURE_HAND_OVER) != 0) {
+      terms.handOverUser = KJ_ASSERT_NONNULL(client).user;
+    }
+    return terms;
   }
 
   Error notAllowed(kj::StringPtr what) const {
@@ -508,6 +541,7 @@ private:
   InFlight& calls;
   kj::Own<ConnectionLoad> load;
   const kj::Maybe<PeerIdentity> client;
+  const SocketTerms socket;
   const Access access;
   const uint64_t features;  // That this client may choose from.
 };
@@ -515,8 +549,8 @@ private:
 }  // namespace
 
 rpc::Ledgerd::Client newLedgerd(const Host& host, InFlight& calls, kj::Own<ConnectionLoad> load,
-                                kj::Maybe<PeerIdentity> client) {
-  return kj::heap<LedgerdServer>(host, calls, kj::mv(load), kj::mv(client));
+                                kj::Maybe<PeerIdentity> client, const SocketTerms& socket) {
+  return kj::heap<LedgerdServer>(host, calls, kj::mv(load), kj::mv(client), socket);
 }
 
 }  // namespace ledger::server

@@ -21,9 +21,6 @@ constexpr uint32_t MAX_FDS_PER_MESSAGE = 1;
 // arrival to their answer. --memory-limit counts the copies of their payloads, not the messages.
 constexpr uint64_t UNANSWERED_WORDS = (uint64_t(64) << 20) / sizeof(capnp::word);
 
-// Accepting fails while descriptors are short; the next attempt waits this long.
-constexpr kj::Duration ACCEPT_PAUSE = 100 * kj::MILLISECONDS;
-
 // Messages over one socket. No more are read from a client that is behind with reading, and what
 // has not gone to the kernel is counted among the writes in flight.
 class ClientStream final : public capnp::MessageStream,
@@ -80,7 +77,8 @@ private:
 // Members are in the order in which they use each other: destroyed from the last to the first.
 class Connections::Connection {
 public:
-  Connection(Connections& owner, kj::Own<kj::AsyncCapabilityStream> accepted)
+  Connection(Connections& owner, kj::Own<kj::AsyncCapabilityStream> accepted,
+             const SocketTerms& socket)
       : owner(owner),
         stream(kj::mv(accepted)),
         load(kj::refcounted<ConnectionLoad>(owner.host.limits.messageWords)),
@@ -89,7 +87,7 @@ public:
                 rpc::readerOptionsFor(owner.host.limits.messageWords)),
         system(
             capnp::makeRpcServer(network, newLedgerd(owner.host, owner.calls, kj::addRef(*load),
-                                                     PeerIdentity::of(*stream)))) {
+                                                     PeerIdentity::of(*stream), socket))) {
     load->begin(network);
     system.setFlowLimit(kj::min(owner.host.limits.messageWords, UNANSWERED_WORDS));
     ++owner.open;
@@ -110,32 +108,19 @@ private:
   capnp::RpcSystem<capnp::rpc::twoparty::VatId> system;
 };
 
-Connections::Connections(const Host& host, InFlight& calls, kj::Timer& timer)
-    : host(host), calls(calls), timer(timer), tasks(*this) {}
+Connections::Connections(const Host& host, InFlight& calls)
+    : host(host), calls(calls), tasks(*this) {}
 
 Connections::~Connections() noexcept(false) {}
 
-kj::Promise<void> Connections::acceptFrom(kj::ConnectionReceiver& receiver) {
-  return receiver.accept()
-      .then(
-          [this](kj::Own<kj::AsyncIoStream>&& stream) -> kj::Promise<void> {
-            serve(kj::mv(stream));
-            return kj::READY_NOW;
-          },
-          [this](kj::Exception&& exception) -> kj::Promise<void> {
-            spdlog::error("cannot accept a connection: {}", exception.getDescription().cStr());
-            return timer.afterDelay(ACCEPT_PAUSE);
-          })
-      .then([this, &receiver]() { return acceptFrom(receiver); });
-}
-
-void Connections::serve(kj::Own<kj::AsyncIoStream> stream) {
+void Connections::serve(kj::Own<kj::AsyncIoStream> stream, const SocketTerms& socket) {
   if (open >= host.limits.connections) {
     // Dropped at once: the client sees the end of the stream, and backs off.
     spdlog::warn("a connection was refused: {} are open, as many as may be", open);
     return;
   }
-  auto connection = kj::heap<Connection>(*this, stream.downcast<kj::AsyncCapabilityStream>());
+  auto connection =
+      kj::heap<Connection>(*this, stream.downcast<kj::AsyncCapabilityStream>(), socket);
   auto gone = connection->whenGone();
   tasks.add(gone.attach(kj::mv(connection)));
 }

@@ -7,22 +7,18 @@
 #include "server/host.h"
 
 #include <kj/async-io.h>
-#include <kj/timer.h>
 
 namespace ledger::server {
 
 // Thread: its loop.
 class Connections final : private kj::TaskSet::ErrorHandler {
 public:
-  // `host`, `calls` and `timer` outlive it.
-  Connections(const Host& host, InFlight& calls, kj::Timer& timer);
+  // `host` and `calls` outlive it.
+  Connections(const Host& host, InFlight& calls);
   ~Connections() noexcept(false);
 
-  // Accepts until the promise is dropped.
-  kj::Promise<void> acceptFrom(kj::ConnectionReceiver& receiver);
-
   // Serves one. `stream` must be able to carry descriptors.
-  void serve(kj::Own<kj::AsyncIoStream> stream);
+  void serve(kj::Own<kj::AsyncIoStream> stream, const SocketTerms& socket);
 
   // Resolves once every reply that is ready has gone to the kernel.
   kj::Promise<void> whenWritten();
@@ -36,7 +32,6 @@ private:
 
   const Host& host;
   InFlight& calls;
-  kj::Timer& timer;
   uint32_t open = 0;
   InFlight writes;    // Messages on their way to the kernel.
   kj::TaskSet tasks;  // Last: its connections use all of the above.

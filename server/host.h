@@ -5,6 +5,7 @@
 
 #include "ledger/ledger.h"
 #include "server/access.h"
+#include "server/hand-over-tokens.h"
 #include "server/session-arenas.h"
 #include "server/store-pins.h"
 #include "server/workers.h"
@@ -49,6 +50,7 @@ struct Host {
   const kj::TimePoint start;
 
   const SessionArenas sessionArenas{};
+  const HandOverTokens handOverTokens{kj::systemPreciseMonotonicClock()};
 
   // Sessions that are open.
   mutable std::atomic<uint32_t> sessions{0};

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/io-loop.h"
 
+#include "server/accept-each.h"
 #include "server/connections.h"
+#include "server/hand-over-service.h"
 
 #include <kj/async-io.h>
 #include <kj/debug.h>
@@ -20,6 +22,8 @@ constexpr kj::Duration LAST_WRITES = 5 * kj::SECONDS;
 // How often memory is looked for that clients have let go of. Most of what a dead process had open
 // is gone a moment after its socket.
 constexpr kj::Duration TIDY_INTERVAL = 1 * kj::SECONDS;
+
+using Stream = kj::Own<kj::AsyncIoStream>;
 
 // Ends only by being dropped: what fails now is tried again the next time.
 kj::Promise<void> tidy(const Host& host, kj::Timer& timer) {
@@ -42,12 +46,12 @@ kj::Promise<void> tidy(const Host& host, kj::Timer& timer) {
 
 }  // namespace
 
-IoLoop::IoLoop(const Host& host, kj::AutoCloseFd listener, kj::Duration shutdownTimeout,
+IoLoop::IoLoop(const Host& host, Listeners listeners, kj::Duration shutdownTimeout,
                kj::Function<void(const kj::Exception&)> onFailure) {
-  thread = kj::heap<kj::Thread>([this, &host, listener = kj::mv(listener), shutdownTimeout,
+  thread = kj::heap<kj::Thread>([this, &host, listeners = kj::mv(listeners), shutdownTimeout,
                                  onFailure = kj::mv(onFailure)]() mutable {
     KJ_IF_MAYBE (exception, kj::runCatchingExceptions(
-                                [&]() { run(host, kj::mv(listener), shutdownTimeout); })) {
+                                [&]() { run(host, kj::mv(listeners), shutdownTimeout); })) {
       onFailure(*exception);
     }
   });
@@ -64,7 +68,7 @@ void IoLoop::stop() const {
   KJ_IF_MAYBE (stopper, lock->stopper) (*stopper)->fulfill();
 }
 
-void IoLoop::run(const Host& host, kj::AutoCloseFd listener, kj::Duration shutdownTimeout) const {
+void IoLoop::run(const Host& host, Listeners listeners, kj::Duration shutdownTimeout) const {
   auto io = kj::setupAsyncIo();
   io.waitScope.setBusyPollInterval(EVENTS_BEFORE_POLL);
   auto& timer = io.provider->getTimer();
@@ -79,15 +83,26 @@ void IoLoop::run(const Host& host, kj::AutoCloseFd listener, kj::Duration shutdo
   KJ_DEFER(state.lockExclusive()->stopper = nullptr);
 
   InFlight calls;
-  Connections connections(host, calls, timer);
+  Connections connections(host, calls);
+  HandOverService handOvers(host.handOverTokens, timer);
   {
-    auto receiver = io.lowLevelProvider->wrapListenSocketFd(
-        kj::mv(listener), kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC |
+    auto working = tidy(host, timer).exclusiveJoin(kj::mv(stopped.promise));
+    auto accept = [&](kj::AutoCloseFd socket, kj::Function<void(Stream)> serve) {
+      auto receiver = io.lowLevelProvider->wrapListenSocketFd(
+          kj::mv(socket), kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC |
                               kj::LowLevelAsyncIoProvider::ALREADY_NONBLOCK);
-    connections.acceptFrom(*receiver)
-        .exclusiveJoin(tidy(host, timer))
-        .exclusiveJoin(kj::mv(stopped.promise))
-        .wait(io.waitScope);
+      auto accepting = acceptEach(*receiver, timer, kj::mv(serve)).attach(kj::mv(receiver));
+      working = working.exclusiveJoin(kj::mv(accepting));
+    };
+    for (auto& each : listeners.clients) {
+      accept(kj::mv(each.socket), [&connections, terms = each.terms](Stream stream) {
+        connections.serve(kj::mv(stream), terms);
+      });
+    }
+    for (auto& socket : listeners.handOvers) {
+      accept(kj::mv(socket), [&handOvers](Stream stream) { handOvers.serve(kj::mv(stream)); });
+    }
+    working.wait(io.waitScope);
   }
 
   bool finished = false;

@@ -2,6 +2,7 @@
 #pragma once
 // A thread with an event loop that serves its share of the clients.
 
+#include "server/capnp-service.h"
 #include "server/host.h"
 
 #include <kj/async.h>
@@ -14,9 +15,18 @@ namespace ledger::server {
 
 class IoLoop final {
 public:
-  // Accepts from `listener`, a listening socket that may be shared with other loops. `onFailure` is
-  // called in the loop's thread if the loop ends by an exception. `host` outlives it.
-  IoLoop(const Host& host, kj::AutoCloseFd listener, kj::Duration shutdownTimeout,
+  // Sockets that listen, non-blocking. They may be shared with other loops.
+  struct Listeners {
+    struct Clients {
+      kj::AutoCloseFd socket;
+      SocketTerms terms;  // Its paths outlive the loop.
+    };
+    kj::Array<Clients> clients;
+    kj::Array<kj::AutoCloseFd> handOvers;
+  };
+
+  // `onFailure` is called in the loop's thread if the loop ends by an exception. `host` outlives it.
+  IoLoop(const Host& host, Listeners listeners, kj::Duration shutdownTimeout,
          kj::Function<void(const kj::Exception&)> onFailure);
 
   // Stops and waits until the thread has ended.
@@ -28,7 +38,7 @@ public:
   void stop() const;
 
 private:
-  void run(const Host& host, kj::AutoCloseFd listener, kj::Duration shutdownTimeout) const;
+  void run(const Host& host, Listeners listeners, kj::Duration shutdownTimeout) const;
 
   struct State {
     bool stopping = false;

@@ -122,13 +122,16 @@ TEST_F(LedgerdTest, ServesUntilItIsTerminated) {
   for (int signal : {SIGTERM, SIGINT}) {
     Process process({triedir});
     ASSERT_TRUE(process.becomesReady());
-    struct stat stats;
-    ASSERT_EQ(lstat(socketPath.c_str(), &stats), 0);
-    EXPECT_EQ(stats.st_mode & 07777, 0660u);
+    const std::string sockets[] = {socketPath, socketPath + ".handover"};
+    for (auto& path : sockets) {
+      struct stat stats;
+      ASSERT_EQ(lstat(path.c_str(), &stats), 0) << path;
+      EXPECT_EQ(stats.st_mode & 07777, 0660u);
+    }
     EXPECT_TRUE(canConnect());
     process.signal(signal);
     EXPECT_EQ(process.wait(), 0);
-    EXPECT_FALSE(std::filesystem::exists(socketPath));
+    for (auto& path : sockets) EXPECT_FALSE(std::filesystem::exists(path)) << path;
     EXPECT_NE(process.log.find("\"message\":\"ledger service stopped\""), std::string::npos)
         << process.log;
   }

@@ -119,6 +119,44 @@ void tellReady(kj::Maybe<int> readyFd) {
   }
 }
 
+// As clients in other directories need it.
+kj::String absolutePath(kj::StringPtr path) {
+  if (path.startsWith("/")) return kj::str(path);
+  return kj::str(kj::newDiskFilesystem()->getCurrentPath().toNativeString(true), "/", path);
+}
+
+// A socket for Cap'n Proto, and the one beside it for hand-overs.
+struct ClientSockets {
+  ClientSockets(kj::StringPtr path, kj::Maybe<kj::StringPtr> handOverPath, mode_t mode)
+      : clients(path, mode) {
+    KJ_IF_MAYBE (other, handOverPath) {
+      handOvers.emplace(*other, mode);
+      handOverPathTold = absolutePath(*other);
+    }
+  }
+
+  SocketTerms terms() const {
+    SocketTerms result;
+    if (handOvers != nullptr) result.handOverSocket = handOverPathTold.asPtr();
+    return result;
+  }
+
+  ListenSocket clients;
+  kj::Maybe<ListenSocket> handOvers;  // Null: there is none.
+  kj::String handOverPathTold;
+};
+
+// All loops share the clients; the first serves the hand-overs.
+IoLoop::Listeners listenersOf(const ClientSockets& sockets, uint32_t loop) {
+  auto clients = kj::heapArrayBuilder<IoLoop::Listeners::Clients>(1);
+  clients.add(IoLoop::Listeners::Clients{sockets.clients.open(), sockets.terms()});
+  kj::Vector<kj::AutoCloseFd> handOvers;
+  KJ_IF_MAYBE (socket, sockets.handOvers) {
+    if (loop == 0) handOvers.add(socket->open());
+  }
+  return {clients.finish(), handOvers.releaseAsArray()};
+}
+
 // flow-go's gRPC service, and the way to it. Goes in this order from below.
 struct Grpc {
   Grpc(const Options& options, const Host& host, kj::AsyncIoContext& io, uint32_t connections)
@@ -155,6 +193,7 @@ int waitForEnd(TerminationSignals& signals, kj::AsyncIoContext& io, kj::Promise<
 int serve(Options options, TerminationSignals& signals) {
   spdlog::info("starting ledger service (ledgerd {})", VERSION.cStr());
   ListenSocket::refuseIfTaken(options.socketPath);
+  KJ_IF_MAYBE (path, options.handOverSocketPath) ListenSocket::refuseIfTaken(*path);
   for (auto& path : options.grpcSockets) ListenSocket::refuseIfTaken(path);
   const bool withGrpc = options.grpcSockets.size() > 0 || options.grpcTcp != nullptr;
   const uint64_t descriptors = shm::raiseDescriptorLimit();
@@ -198,7 +237,10 @@ int serve(Options options, TerminationSignals& signals) {
                   .start = kj::systemPreciseMonotonicClock().now(),
                   .workers = Workers(options.workers, WORKER_QUEUE),
                   .checkpointCalls = Workers(1, CHECKPOINT_QUEUE)};
-  ListenSocket socket(options.socketPath, options.socketMode);
+  const ClientSockets sockets(
+      options.socketPath,
+      options.handOverSocketPath.map([](kj::String& path) { return path.asPtr(); }),
+      options.socketMode);
 
   auto io = kj::setupAsyncIo();
   auto failure = kj::newPromiseAndCrossThreadFulfiller<void>();
@@ -212,14 +254,16 @@ int serve(Options options, TerminationSignals& signals) {
   }
   kj::Vector<kj::Own<IoLoop>> loops;
   for (uint32_t index = 0; index < options.ioThreads; ++index) {
-    loops.add(kj::heap<IoLoop>(host, socket.open(), options.shutdownSeconds * kj::SECONDS,
+    loops.add(kj::heap<IoLoop>(host, listenersOf(sockets, index),
+                               options.shutdownSeconds * kj::SECONDS,
                                [&](const kj::Exception& exception) {
                                  spdlog::critical("an event loop failed: {}",
                                                   exception.getDescription().cStr());
                                  failure.fulfiller->fulfill();
                                }));
   }
-  spdlog::info("serving on {}", socket.path().cStr());
+  spdlog::info("serving on {}, hand-overs {}", sockets.clients.path().cStr(),
+               sockets.handOvers == nullptr ? "nowhere" : sockets.handOverPathTold.cStr());
   tellReady(options.readyFd);
 
   const int status =

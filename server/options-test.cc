@@ -173,6 +173,20 @@ TEST(Options, ASocketPathThatDoesNotFitIsRefused) {
   EXPECT_NE(strstr(exit.text.cStr(), "--socket"), nullptr);
 }
 
+TEST(Options, TheHandOverSocketIsBesideTheOther) {
+  EXPECT_EQ(KJ_ASSERT_NONNULL(accepted({"--triedir=/t"}).handOverSocketPath),
+            "/t/ledgerd.sock.handover");
+  auto chosen = accepted({"--triedir=/t", "--socket=/s", "--hand-over-socket=/h"});
+  EXPECT_EQ(KJ_ASSERT_NONNULL(chosen.handOverSocketPath), "/h");
+  EXPECT_TRUE(accepted({"--triedir=/t", "--hand-over-socket=none"}).handOverSocketPath == nullptr);
+  const std::string fits = "--socket=/" + std::string(97, 's');
+  EXPECT_TRUE(accepted({"--triedir=/t", fits.c_str()}).handOverSocketPath != nullptr);
+  EXPECT_TRUE(accepted({"--triedir=/t", (fits + "s").c_str()}).handOverSocketPath == nullptr);
+  refused({"--triedir=/t", ("--hand-over-socket=/" + std::string(107, 'h')).c_str()});
+  refused({"--triedir=/t", "--socket=/s", "--hand-over-socket=/s"});
+  refused({"--triedir=/t", "--hand-over-socket=/h", "--ledger-service-socket=/h"});
+}
+
 // flow-go's flags for its gRPC service, written as its operators write them.
 TEST(Options, NameWhereGrpcIsServed) {
   auto none = accepted({"--triedir=/t"});

@@ -25,7 +25,7 @@ constexpr size_t MAX_SOCKET_PATH = sizeof(sockaddr_un::sun_path) - 1;
 
 // The flags as they were written.
 struct Texts {
-  std::string triedir, socket, socketMode = "0660", grpcSockets, grpcTcp;
+  std::string triedir, socket, socketMode = "0660", handOverSocket, grpcSockets, grpcTcp;
   // Null: not given. A list that was given and is empty is a mistake.
   std::optional<std::string> writerUids, writerGids, readerUids, readerGids, mapStoreUids;
   std::string forestCapacity = "500", walSegmentSize = "32MiB", walSync = "always";
@@ -104,6 +104,11 @@ void declare(CLI::App& app, Texts& texts) {
   app.add_option("--socket-mode", texts.socketMode, "Its permissions, octal")
       ->group("Clients")
       ->capture_default_str();
+  app.add_option("--hand-over-socket", texts.handOverSocket,
+                 "Unix socket, with the same permissions, for clients whose Cap'n Proto cannot pass "
+                 "descriptors. none: they get no shared memory [default: the socket's path and "
+                 ".handover]")
+      ->group("Clients");
   app.add_option("--writer-uid", texts.writerUids,
                  "Users, by number, a comma between two, whose clients may change the ledger; "
                  "others then may not [default: all who can open the socket]")
@@ -286,9 +291,23 @@ kj::String parseSocketPath(Checker& check, const Texts& texts) {
   return path;
 }
 
+// By default none where its path would be too long.
+kj::Maybe<kj::String> parseHandOverSocket(Checker& check, const std::string& text,
+                                          kj::StringPtr socket) {
+  if (text == "none") return nullptr;
+  auto path = text.empty() ? kj::str(socket, ".handover") : kj::str(text);
+  if (path.size() > MAX_SOCKET_PATH) {
+    if (text.empty()) return nullptr;
+    check.problem("the path in --hand-over-socket, \"", path, "\", has ", path.size(),
+                  " bytes; the most is ", MAX_SOCKET_PATH);
+  }
+  if (path == socket) check.problem("--hand-over-socket must be another path than --socket");
+  return path;
+}
+
 // As flow-go reads its list: blanks around a path do not belong to it, and one of nothing is none.
 kj::Array<kj::String> parseGrpcSockets(Checker& check, const Texts& texts,
-                                       kj::StringPtr otherSocket) {
+                                       kj::ArrayPtr<const kj::StringPtr> others) {
   kj::Vector<kj::String> paths;
   std::istringstream items(texts.grpcSockets);
   for (std::string item; std::getline(items, item, ',');) {
@@ -300,7 +319,8 @@ kj::Array<kj::String> parseGrpcSockets(Checker& check, const Texts& texts,
       check.problem("a path in --ledger-service-socket, \"", path, "\", has ", path.size(),
                     " bytes; the most is ", MAX_SOCKET_PATH);
     }
-    if (path == otherSocket || std::find(paths.begin(), paths.end(), path) != paths.end()) {
+    if (std::find(others.begin(), others.end(), path) != others.end() ||
+        std::find(paths.begin(), paths.end(), path) != paths.end()) {
       check.problem("--ledger-service-socket names \"", path,
                     "\", which is another socket of this server already");
     }
@@ -334,7 +354,12 @@ Options check(Checker& check, const Texts& texts) {
   } else if (texts.mapStoreUids) {
     options.mapStoreUids = parseIds(check, "--map-store-uid", texts.mapStoreUids);
   }
-  options.grpcSockets = parseGrpcSockets(check, texts, options.socketPath);
+  kj::Vector<kj::StringPtr> sockets;
+  sockets.add(options.socketPath);
+  options.handOverSocketPath =
+      parseHandOverSocket(check, texts.handOverSocket, options.socketPath);
+  KJ_IF_MAYBE (path, options.handOverSocketPath) sockets.add(*path);
+  options.grpcSockets = parseGrpcSockets(check, texts, sockets);
   options.grpcTcp = parseGrpcTcp(check, texts.grpcTcp);
   const bool isGrpcServed = options.grpcSockets.size() > 0 || options.grpcTcp != nullptr;
   if (isGrpcServed && !(options.writers.isEmpty() && options.readers.isEmpty())) {

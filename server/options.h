@@ -24,6 +24,7 @@ struct Options {
   kj::String triedir;
   kj::String socketPath;  // At most as long as a socket's path may be.
   mode_t socketMode = 0660;
+  kj::Maybe<kj::String> handOverSocketPath;  // Likewise. Null: none is served.
   AccessRules::Names writers, readers;
   kj::Maybe<kj::Array<const uid_t>> mapStoreUids;
 

@@ -5,9 +5,17 @@
 
 namespace ledger::server {
 
-void PeerArenas::add(uint32_t id, kj::Own<const shm::PeerArena> arena) const {
-  const bool added = arenas.lockExclusive()->emplace(id, kj::mv(arena)).second;
+void PeerArenas::expect(uint32_t id) const {
+  const bool added = arenas.lockExclusive()->emplace(id, nullptr).second;
   KJ_ASSERT(added, "an arena's id was used twice", id);
+}
+
+bool PeerArenas::supply(uint32_t id, kj::Own<const shm::PeerArena> arena) const {
+  auto lock = arenas.lockExclusive();
+  auto found = lock->find(id);
+  if (found == lock->end() || found->second != nullptr) return false;
+  found->second = kj::mv(arena);
+  return true;
 }
 
 void PeerArenas::remove(uint32_t id) const {
@@ -24,7 +32,12 @@ kj::Maybe<Error> PeerArenas::read(const rpc::ArenaSpan& span, kj::ArrayPtr<kj::b
       return makeError(Code::INVALID_ARGUMENT, Reason::BAD_ARENA, "arena ", span.arena,
                        " is not registered");
     }
-    arena = kj::atomicAddRef(*found->second);
+    KJ_IF_MAYBE (supplied, found->second) {
+      arena = kj::atomicAddRef(**supplied);
+    } else {
+      return makeError(Code::INVALID_ARGUMENT, Reason::BAD_ARENA, "arena ", span.arena,
+                       " was offered, and its memory has not been handed over");
+    }
   }
   KJ_IF_MAYBE (fault, arena->read(span.offset, into)) {
     return makeError(Code::INVALID_ARGUMENT, Reason::BAD_ARENA, "arena ", span.arena, ": ",

@@ -16,7 +16,9 @@ namespace ledger::server {
 // Thread: every method is const and may be called from any thread.
 class PeerArenas final : public kj::AtomicRefcounted {
 public:
-  void add(uint32_t id, kj::Own<const shm::PeerArena> arena) const;
+  // An id has its place from expect() to remove(), and its memory from supply().
+  void expect(uint32_t id) const;
+  bool supply(uint32_t id, kj::Own<const shm::PeerArena> arena) const;  // False: no longer expected.
   void remove(uint32_t id) const;  // Reads that have begun go on.
   uint32_t count() const { return arenas.lockShared()->size(); }
 
@@ -24,7 +26,8 @@ public:
   kj::Maybe<Error> read(const rpc::ArenaSpan& span, kj::ArrayPtr<kj::byte> into) const;
 
 private:
-  kj::MutexGuarded<std::map<uint32_t, kj::Own<const shm::PeerArena>>> arenas;
+  // Null: not supplied yet.
+  kj::MutexGuarded<std::map<uint32_t, kj::Maybe<kj::Own<const shm::PeerArena>>>> arenas;
 };
 
 }  // namespace ledger::server

@@ -115,7 +115,8 @@ public:
              .workers = Workers(options.workers, options.queueLength),
              .checkpointCalls = Workers(1, options.queueLength)},
         io(kj::setupAsyncIo()),
-        connections(kj::heap<Connections>(host, calls, io.provider->getTimer())) {}
+        handOverSocket(kj::str("/run/test.handover")),
+        connections(kj::heap<Connections>(host, calls)) {}
 
   kj::Own<const shm::MemoryBudget> memory, sharedMemory, grpcReplies;
   const StorePins storePins;
@@ -125,6 +126,7 @@ public:
   const Host host;
   kj::AsyncIoContext io;
   InFlight calls;
+  const kj::String handOverSocket;  // Its path; nobody serves it.
   kj::Own<Connections> connections;
 };
 
@@ -175,7 +177,8 @@ public:
                 uint64_t messageWords = rpc::messageWordsFor(8 << 20),
                 uint32_t storeLayout = LAYOUT_VERSION)
       : service(service), pipe(service.io.provider->newCapabilityPipe()) {
-    service.connections->serve(kj::mv(pipe.ends[0]));
+    service.connections->serve(kj::mv(pipe.ends[0]),
+                               {.handOverSocket = service.handOverSocket.asPtr()});
     stream = kj::heap<PausableStream>(*pipe.ends[1]);
     network = kj::heap<capnp::TwoPartyVatNetwork>(*stream, 1, capnp::rpc::twoparty::Side::CLIENT,
                                                   rpc::readerOptionsFor(messageWords));
@@ -196,6 +199,7 @@ public:
     auto reply = request.send().wait(service.io.waitScope);
     KJ_REQUIRE(reply.isWelcome(), "refused", reply.getError().getMessage());
     session = reply.getWelcome().getSession();
+    handOverSocket = reply.getWelcome().getHandOverSocket().cStr();
   }
 
   // The bytes of a payload, wherever they are.
@@ -310,6 +314,7 @@ public:
   kj::Own<capnp::RpcSystem<capnp::rpc::twoparty::VatId>> system;
   rpc::Ledgerd::Client ledgerd = nullptr;
   rpc::Session::Client session = nullptr;
+  std::string handOverSocket;  // As the server told it.
 };
 
 }  // namespace ledger::server

@@ -25,7 +25,7 @@ shm::ArenaSetOptions arenaOptions(const ServiceLimits& limits) {
 
 Placement::Options placementOptions(const Host& host, const SessionTerms& terms) {
   using SharedMemory = Placement::Options::SharedMemory;
-  const bool arenas = (terms.features & rpc::FEATURE_SHARED_MEMORY) != 0;
+  const bool arenas = terms.mapsArenas();
   const bool store = arenas && (terms.features & rpc::FEATURE_TABLES) != 0;
   return {.inlineThreshold = host.limits.inlineThreshold,
           .messageWords = kj::min(terms.messageWords, host.limits.messageWords),

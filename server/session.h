@@ -25,6 +25,14 @@ struct SessionTerms {
   uint64_t features;      // rpc::FEATURE_...
   uint64_t messageWords;  // The longest message that the client takes.
   Access access;          // READ or WRITE.
+
+  // Who may present the session's tokens on the hand-over socket. Null: it gets none.
+  kj::Maybe<uid_t> handOverUser;
+
+  // Whether the client maps arenas, however it comes by their descriptors.
+  bool mapsArenas() const {
+    return (features & (rpc::FEATURE_SHARED_MEMORY | rpc::FEATURE_HAND_OVER)) != 0;
+  }
 };
 
 // Thread: its loop.

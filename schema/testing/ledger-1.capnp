@@ -54,19 +54,26 @@ const featureSharedMemory @0xd312f0e49ac935e4 :UInt64 = 0x1;
 # The client takes descriptors from capabilities and maps them; without it every payload is inline.
 
 const featureHandOver @0x83358e6007951c7c :UInt64 = 0x2;
-# Arenas come with a token for the hand-over socket, for clients that cannot take descriptors from
-# capabilities.
+# The same for a client that cannot take or send descriptors with capabilities: it does so over the
+# hand-over socket (docs/formats.md), with tokens. By itself or beside featureSharedMemory.
 
 const featureTables @0xa42dbbff222ca9a5 :UInt64 = 0x4;
-# The client takes Bulk.table in replies. Implies featureSharedMemory. Granted to clients that may map
+# The client takes Bulk.table in replies. Needs one of the first two. Granted to clients that may map
 # the server's store: large values are then read where they lie, as spans of arenas that are segments
 # of the store (docs/formats.md). What else lies in these is not for the client.
+
+const featureStateViews @0xb6f0f2ac1b8fa3d1 :UInt64 = 0x8;
+# The client may call Session.openView. Needs one of the first two. Granted to clients that may map
+# the server's store, and that read the layout that it has (ClientHello.storeLayout).
 
 const stateBytes @0xad0fb2ed06ec2f53 :UInt32 = 32;
 # Length of a state: the root hash of a trie.
 
 const setIdBytes @0x944a0edcc7d637c8 :UInt32 = 16;
 # Length of a Set's id.
+
+const handOverTokenBytes @0xce056d563da92a81 :UInt32 = 32;
+# Length of a token for the hand-over socket.
 
 const maxItemBytes @0x9da2d2271daaf4db :UInt64 = 0x40000000;
 # The most bytes of one key or one value (1 GiB).
@@ -123,6 +130,9 @@ struct ClientHello @0x9f9835b5d5287f72 {
   messageWords @4 :UInt64;
   # The longest message that the client accepts, in words of 8 bytes. 0: defaultMessageWords. The
   # server sends nothing longer: it answers RESOURCE_EXHAUSTED.
+
+  storeLayout @5 :UInt32;
+  # The version of store segments that the client reads (docs/formats.md). 0: none.
 }
 
 struct ConnectReply @0xba85e66ff0fd5bef {
@@ -149,6 +159,10 @@ struct Welcome @0xfdc38c543dc1475b {
   limits @3 :Limits;
 
   session @4 :Session;
+
+  handOverSocket @5 :Text;
+  # The path of the hand-over socket, as the server sees it. A client in another mount namespace knows
+  # itself where that is. Empty unless featureHandOver was chosen.
 }
 
 struct Limits @0x99af47c4e7ddf97f {
@@ -428,6 +442,16 @@ interface Session @0xe7b3e042b3f414c4 {
   # and reading all states; info() tells how far it has come. Dropping the call ends the waiting,
   # not the writing. Errors: outOfMemory, writeFailed (no room on the disk, or a fault of it),
   # shuttingDown. A server that cannot says so as data (Code.unimplemented).
+
+  openView @14 StateRequest -> OpenViewReply;
+  # A state for the client to read by itself, in the server's store (featureStateViews).
+  # Errors: unknownState, quota (as many states are held as may be), outOfSharedMemory, and
+  # Code.unimplemented without the feature.
+
+  offerArena @15 (size :UInt64) -> OfferArenaReply;
+  # registerArena for a client that cannot send a descriptor with a capability: it sends the memfd
+  # over the hand-over socket, with the token. `size` is its length in bytes. Errors: quota, and
+  # Code.failedPrecondition unless featureHandOver was chosen.
 }
 
 struct StateRequest @0xca3367c9ac95b31d {
@@ -602,9 +626,9 @@ struct OpenedArena @0x9f9dd8b90158c814 {
   size @1 :UInt64;
   # Bytes: the length of the memfd. The client checks it before mapping.
 
-  handoverToken @2 :Data;
-  # Good for one receipt of the descriptor on the hand-over socket. Empty unless featureHandOver was
-  # chosen.
+  handOverToken @2 :Data;
+  # handOverTokenBytes: good for one receipt of the descriptor on the hand-over socket, for a minute
+  # and while `arena` is held. Empty unless featureHandOver was chosen.
 }
 
 struct RegisterArenaReply @0xa68ec1d62fe329c6 {
@@ -620,6 +644,69 @@ struct RegisteredArena @0xf5ae5f7e41106e43 {
   # For Bulk.span.arena and Bulk.table in requests of this session.
 
   registration @1 :Registration;
+}
+
+struct OfferArenaReply @0x955e4e62f4e43538 {
+  union {
+    unset @0 :Void;
+    offered @1 :OfferedArena;
+    error @2 :Error;
+  }
+}
+
+struct OfferedArena @0xe8bdd62de5176425 {
+  id @0 :UInt32;
+  # As RegisteredArena.id, once the hand-over socket has answered that the memfd was taken.
+
+  registration @1 :Registration;
+  # Dropping it ends the offer, too.
+
+  token @2 :Data;
+  # handOverTokenBytes: good for one memfd, for a minute.
+}
+
+struct OpenViewReply @0xd0c9a5a4c94b1d3e {
+  union {
+    unset @0 :Void;
+    view @1 :StateView;
+    error @2 :Error;
+  }
+}
+
+struct StateView @0xe3a1d76c4b9f20c5 {
+  # One state, where it lies in the server's store (docs/formats.md, "Store segments"). Nothing that
+  # it is made of changes, and no arena that it names is closed, while the region is held, the
+  # connection lasts and the lease holds.
+
+  root @0 :UInt64;
+  # The node that the state's trie begins with; 0: the trie has no registers.
+
+  nodes @1 :List(StoreSegment);
+  payloads @2 :List(StoreSegment);
+  # The segments, each list in ascending order of numbers. All that the trie refers to lies in them.
+
+  region @3 :Region;
+  # Keeps the trie.
+
+  leaseArena @4 :UInt32;
+  lease @5 :UInt64;
+  leaseValue @6 :UInt64;
+  # As in Bulk.table; never 0. What was read counts only if the number is found unchanged after it
+  # was read. A server that is short of memory takes the trie back, as soon as the state is not one
+  # that hasState finds: then the number changes, and the client drops the region.
+
+  evictionsArena @7 :UInt32;
+  evictions @8 :UInt64;
+  # Bytes from that arena's start to a number of 8 bytes, at a multiple of 8, which grows.
+
+  evictedAbove @9 :UInt64;
+  # The state is one that hasState finds as long as that number is at most this.
+}
+
+struct StoreSegment @0x9c5be1f0d2a3784b {
+  number @0 :UInt32;     # What references to nodes or payloads call it.
+  arena @1 :UInt32;      # An id for Session.openArena.
+  committed @2 :UInt64;  # Bytes from its start. Nothing of the state lies beyond.
 }
 
 struct InfoReply @0xe9fd14f136af4268 {
