@@ -136,6 +136,10 @@ Result<ServerInfo> BlockingClient::info() const {
   return loop->call([](LedgerClient& client) { return client.info(); });
 }
 
+Result<kj::Array<SessionInfo>> BlockingClient::sessions() const {
+  return loop->call([](LedgerClient& client) { return client.sessions(); });
+}
+
 Result<uint64_t> BlockingClient::checkpoint() const {
   return loop->call([](LedgerClient& client) { return client.checkpoint(); });
 }

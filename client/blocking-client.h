@@ -35,6 +35,7 @@ public:
   Result<kj::Own<const StateView>> openView(const RootHash& state) const;
   ReadCounts readCounts() const;
   Result<ServerInfo> info() const;
+  Result<kj::Array<SessionInfo>> sessions() const;
   Result<uint64_t> checkpoint() const;
   Result<kj::Array<OperationResult>> batch(kj::ArrayPtr<const Operation> operations) const;
 

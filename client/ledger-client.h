@@ -112,6 +112,21 @@ struct ReadCounts {
   uint64_t broken;     // What the server's store held made no sense.
 };
 
+// One of a server's sessions, as it was when the server looked: schema/ledger.capnp, SessionUse.
+struct SessionInfo {
+  enum class Transport { UNKNOWN, INLINE, SHARED_MEMORY, HAND_OVER };
+
+  uint64_t id;
+  bool isThis;  // The one that asked.
+  kj::Maybe<uint32_t> user, process;
+  kj::String client;  // What it calls itself: any text.
+  bool mayWrite;
+  Transport transport;
+  kj::Duration age;
+  uint32_t callsInFlight, regions, arenas, registeredArenas, pinnedStates;
+  uint64_t lentBytes, committedBytes;
+};
+
 // All calls may be made side by side; dropping a promise cancels its call. What a parameter points
 // at, and the client, must stay valid until the promise resolves or is dropped.
 // Thread: the one whose event loop the client was made on. Views may go to other threads.
@@ -160,6 +175,9 @@ public:
   virtual ReadCounts readCounts() const = 0;
 
   virtual kj::Promise<Result<ServerInfo>> info() = 0;
+
+  // Who is connected and holds what, the oldest first. For clients that may write.
+  virtual kj::Promise<Result<kj::Array<SessionInfo>>> sessions() = 0;
 
   // Writes a checkpoint of all that was acknowledged by now, and gives its number once it is on
   // disk. May take long: no time limit holds for it. Dropping the promise ends the waiting, not the

@@ -31,6 +31,20 @@ ServerInfo::Log::State readState(rpc::LogUse::State state) {
   return ServerInfo::Log::State::UNKNOWN;
 }
 
+SessionInfo::Transport readTransport(rpc::SessionUse::Transport transport) {
+  switch (transport) {
+    case rpc::SessionUse::Transport::UNSPECIFIED:
+      return SessionInfo::Transport::UNKNOWN;
+    case rpc::SessionUse::Transport::INLINE:
+      return SessionInfo::Transport::INLINE;
+    case rpc::SessionUse::Transport::SHARED_MEMORY:
+      return SessionInfo::Transport::SHARED_MEMORY;
+    case rpc::SessionUse::Transport::HAND_OVER:
+      return SessionInfo::Transport::HAND_OVER;
+  }
+  return SessionInfo::Transport::UNKNOWN;
+}
+
 ServerInfo::Checkpoints readCheckpoints(rpc::CheckpointUse::Reader use) {
   ServerInfo::Checkpoints result{.newest = nullptr,
                                  .running = nullptr,
@@ -258,6 +272,32 @@ Result<uint64_t> readCheckpoint(rpc::CheckpointReply::Reader reply) {
   if (reply.isError()) return readError(reply.getError());
   if (!reply.isNumber()) failUnknownMember(reply.which());
   return uint64_t(reply.getNumber());
+}
+
+Result<kj::Array<SessionInfo>> readSessions(rpc::SessionsReply::Reader reply) {
+  if (reply.isError()) return readError(reply.getError());
+  if (!reply.isSessions()) failUnknownMember(reply.which());
+  return KJ_MAP(use, reply.getSessions()) {
+    auto arenas = use.getArenas();
+    SessionInfo session{.id = use.getId(),
+                        .isThis = use.getIsThis(),
+                        .user = nullptr,
+                        .process = nullptr,
+                        .client = kj::str(use.getClient()),
+                        .mayWrite = use.getMayWrite(),
+                        .transport = readTransport(use.getTransport()),
+                        .age = readMs(use.getAgeMs()),
+                        .callsInFlight = use.getCallsInFlight(),
+                        .regions = arenas.getRegions(),
+                        .arenas = arenas.getArenas(),
+                        .registeredArenas = use.getRegisteredArenas(),
+                        .pinnedStates = use.getPinnedStates(),
+                        .lentBytes = arenas.getLentBytes(),
+                        .committedBytes = arenas.getCommittedBytes()};
+    if (use.getUser() != rpc::UNKNOWN_USER) session.user = use.getUser();
+    if (use.getProcess() != 0) session.process = use.getProcess();
+    return session;
+  };
 }
 
 Result<ServerInfo> readInfo(rpc::InfoReply::Reader reply, TransportKind transport) {

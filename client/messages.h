@@ -43,6 +43,7 @@ Result<uint64_t> readCount(rpc::CountReply::Reader reply);
 Result<kj::Array<RootHash>> readStates(rpc::StatesReply::Reader reply);
 Result<uint64_t> readCheckpoint(rpc::CheckpointReply::Reader reply);
 Result<ServerInfo> readInfo(rpc::InfoReply::Reader reply, TransportKind transport);
+Result<kj::Array<SessionInfo>> readSessions(rpc::SessionsReply::Reader reply);
 ServerLimits readLimits(rpc::Limits::Reader limits);
 kj::Promise<Result<View>> readValue(rpc::ValueReply::Reader reply, Transport& transport);
 kj::Promise<Result<View>> readProof(rpc::ProveReply::Reader reply, Transport& transport);

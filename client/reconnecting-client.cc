@@ -165,6 +165,10 @@ kj::Promise<Result<ServerInfo>> ReconnectingClient::info() {
   return call("info", [](SessionClient& session) { return session.info(); });
 }
 
+kj::Promise<Result<kj::Array<SessionInfo>>> ReconnectingClient::sessions() {
+  return call("sessions", [](SessionClient& session) { return session.sessions(); });
+}
+
 kj::Promise<Result<uint64_t>> ReconnectingClient::checkpoint() {
   return callWithoutLimit([](SessionClient& session) { return session.checkpoint(); });
 }

@@ -32,6 +32,7 @@ public:
   kj::Promise<Result<kj::Own<const StateView>>> openView(const RootHash& state) override;
   ReadCounts readCounts() const override;
   kj::Promise<Result<ServerInfo>> info() override;
+  kj::Promise<Result<kj::Array<SessionInfo>>> sessions() override;
   kj::Promise<Result<uint64_t>> checkpoint() override;
   kj::Promise<Result<kj::Array<OperationResult>>> batch(
       kj::ArrayPtr<const Operation> operations) override;

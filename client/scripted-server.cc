@@ -124,6 +124,19 @@ public:
     });
   }
 
+  // One that is filled in, and one of which nothing is known.
+  kj::Promise<void> sessions(SessionsContext context) override {
+    return answer(context, [](auto reply) {
+      auto list = reply.initSessions(2);
+      list[0].setClient("somebody");
+      list[0].setUser(1000);
+      list[0].setProcess(77);
+      list[0].setTransport(rpc::SessionUse::Transport::HAND_OVER);
+      list[0].initArenas().setLentBytes(4096);
+      list[1].setUser(rpc::UNKNOWN_USER);
+    });
+  }
+
   kj::Promise<void> info(InfoContext context) override {
     return answer(context, [&](auto reply) {
       auto info = reply.initInfo();

@@ -296,6 +296,15 @@ TEST_F(SessionTest, SmallAnswersComeThrough) {
   EXPECT_EQ(info.build, "scripted 1"_kj);
   EXPECT_EQ(info.uptime / kj::MILLISECONDS, 1500);
   EXPECT_EQ(info.ledger.states, 3u);
+  auto sessions = good(client->sessions());
+  ASSERT_EQ(sessions.size(), 2u);
+  EXPECT_EQ(sessions[0].client, "somebody"_kj);
+  EXPECT_EQ(KJ_ASSERT_NONNULL(sessions[0].user), 1000u);
+  EXPECT_EQ(KJ_ASSERT_NONNULL(sessions[0].process), 77u);
+  EXPECT_EQ(sessions[0].transport, SessionInfo::Transport::HAND_OVER);
+  EXPECT_EQ(sessions[0].lentBytes, 4096u);
+  EXPECT_TRUE(sessions[1].user == nullptr && sessions[1].process == nullptr);
+  EXPECT_EQ(sessions[1].transport, SessionInfo::Transport::UNKNOWN);
 }
 
 // A Set whose id is lost, cut or changed on the way: its retry would be executed twice.

@@ -162,6 +162,10 @@ kj::Promise<Result<ServerInfo>> SessionClient::info() {
                           });
 }
 
+kj::Promise<Result<kj::Array<SessionInfo>>> SessionClient::sessions() {
+  return send<kj::Array<SessionInfo>>(connection->session().sessionsRequest(), &readSessions);
+}
+
 kj::Promise<Result<uint64_t>> SessionClient::checkpoint() {
   return send<uint64_t>(connection->session().checkpointRequest(), readCheckpoint);
 }

@@ -98,7 +98,7 @@ Version successor() {
   replaceOnce(text, "connect @0 (hello :ClientHello)", "connect @0 (hello :Greeting)");
   replaceOnce(text, "  name @3 :Text;", "  obsoleteName @3 :Text;");
   replaceOnce(text, "  initialState @0 () -> StateReply;",
-              "  initialState @0 () -> StateReply;\n  scan @16 (state :Data) -> StateReply;");
+              "  initialState @0 () -> StateReply;\n  scan @17 (state :Data) -> StateReply;");
   return Version(kj::StringPtr(text.c_str(), text.size()));
 }
 

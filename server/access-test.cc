@@ -12,7 +12,7 @@ namespace {
 constexpr uid_t SELF = 900;
 
 PeerIdentity peer(uid_t user, std::initializer_list<gid_t> groups = {}) {
-  return {user, kj::heapArray<const gid_t>(groups)};
+  return {user, 1, kj::heapArray<const gid_t>(groups)};
 }
 
 AccessRules::Names names(std::initializer_list<uid_t> users,

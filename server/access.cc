@@ -45,7 +45,7 @@ kj::Maybe<PeerIdentity> PeerIdentity::of(kj::AsyncIoStream& stream) {
       kj::Vector<gid_t> groups;
       groups.add(credentials.gid);
       groups.addAll(supplementaryGroups(*socket));
-      return PeerIdentity{credentials.uid, groups.releaseAsArray()};
+      return PeerIdentity{credentials.uid, credentials.pid, groups.releaseAsArray()};
     }
   }
   return nullptr;
@@ -73,6 +73,11 @@ Access AccessRules::accessOf(kj::Maybe<const PeerIdentity&> peer) const {
     return Access::NONE;
   }
   return readers.isEmpty() ? Access::READ : Access::NONE;
+}
+
+bool AccessRules::isSelf(kj::Maybe<const PeerIdentity&> peer) const {
+  KJ_IF_MAYBE (p, peer) return p->user == self;
+  return false;
 }
 
 bool AccessRules::mayMapStore(kj::Maybe<const PeerIdentity&> peer) const {

@@ -12,13 +12,14 @@ namespace ledger::server {
 // A process, as it was when it connected.
 struct PeerIdentity {
   uid_t user;
+  pid_t process;  // 0: one that this process cannot see.
   kj::Array<const gid_t> groups;  // Its own and the supplementary ones.
 
   // Null: the kernel does not say.
   static kj::Maybe<PeerIdentity> of(kj::AsyncIoStream& stream);
 };
 
-enum class Access { NONE, READ, WRITE };
+enum class Access { NONE, READ, WRITE };  // In this order: each includes those before it.
 
 // Thread: immutable.
 class AccessRules final {
@@ -39,6 +40,9 @@ public:
 
   // Null, an unknown peer, has what everybody has.
   Access accessOf(kj::Maybe<const PeerIdentity&> peer) const;
+
+  // Whether the server runs as the peer's user.
+  bool isSelf(kj::Maybe<const PeerIdentity&> peer) const;
 
   // Whether the peer may map the store, and so read every state's values.
   bool mayMapStore(kj::Maybe<const PeerIdentity&> peer) const;

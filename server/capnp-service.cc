@@ -91,6 +91,37 @@ void fillLedgerUse(rpc::LedgerUse::Builder builder, const LedgerStats& stats,
   fillCheckpointUse(builder.initCheckpoints(), stats.checkpoints);
 }
 
+rpc::SessionUse::Transport wireTransport(SessionFacts::Transport transport) {
+  switch (transport) {
+    case SessionFacts::Transport::INLINE:
+      return rpc::SessionUse::Transport::INLINE;
+    case SessionFacts::Transport::SHARED_MEMORY:
+      return rpc::SessionUse::Transport::SHARED_MEMORY;
+    case SessionFacts::Transport::HAND_OVER:
+      return rpc::SessionUse::Transport::HAND_OVER;
+  }
+  KJ_UNREACHABLE;
+}
+
+void fillSessionUse(rpc::SessionUse::Builder builder, const SessionUse& use) {
+  auto& facts = use.facts;
+  builder.setId(use.id);
+  builder.setUser(facts.user.orDefault(rpc::UNKNOWN_USER));
+  builder.setProcess(facts.process.orDefault(0));
+  builder.setClient(facts.client);
+  builder.setMayWrite(facts.access == Access::WRITE);
+  builder.setTransport(wireTransport(facts.transport));
+  builder.setAgeMs((kj::systemPreciseMonotonicClock().now() - facts.start) / kj::MILLISECONDS);
+  builder.setCallsInFlight(use.callsInFlight);
+  fillArenaUse(builder.initArenas(), use.arenas);
+  builder.setRegisteredArenas(use.registeredArenas);
+  builder.setPinnedStates(use.pinnedStates);
+}
+
+// Of a reply that lists sessions, each with its name. And what surrounds them.
+constexpr uint64_t WORDS_OF_A_SESSION = 32 + rpc::MAX_NAME_BYTES / sizeof(capnp::word);
+constexpr uint64_t SESSIONS_WORDS = 64;
+
 // Of a reply that lists states: each is a pointer and its bytes. And what surrounds them.
 constexpr uint64_t WORDS_OF_A_STATE = 1 + RootHash::SIZE / sizeof(capnp::word);
 constexpr uint64_t STATES_WORDS = 64;
@@ -217,6 +248,30 @@ public:
     });
   }
   kj::Promise<void> checkpoint(CheckpointContext context) override;
+
+  kj::Promise<void> sessions(SessionsContext context) override {
+    return answer(context, [this](rpc::SessionsReply::Builder reply) {
+      if (!session->terms.seesSessions) {
+        return fill(reply.initError(),
+                    makeError(Code::PERMISSION_DENIED, Reason::UNSPECIFIED,
+                              "only who may write, and the server's own user, sees the sessions"));
+      }
+      auto uses = session->host.sessionList.snapshot();
+      const uint64_t words = SESSIONS_WORDS + uint64_t(uses.size()) * WORDS_OF_A_SESSION;
+      if (words > session->messageWords()) {
+        return fill(reply.initError(),
+                    makeError(Code::RESOURCE_EXHAUSTED, Reason::TOO_LARGE, uses.size(),
+                              " sessions need ", words,
+                              " words; a message to this client may have ",
+                              session->messageWords()));
+      }
+      auto list = reply.initSessions(uses.size());
+      for (uint32_t index = 0; index < uses.size(); ++index) {
+        fillSessionUse(list[index], uses[index]);
+        list[index].setIsThis(uses[index].id == session->id);
+      }
+    });
+  }
 
 private:
   const Ledger& ledger() const { return session->host.ledger; }
@@ -449,7 +504,7 @@ public:
         load(kj::mv(load)),
         client(kj::mv(client)),
         socket(socket),
-        access(host.access.accessOf(this->client)),
+        access(kj::min(host.access.accessOf(this->client), socket.most)),
         features(grantable()) {}
 
   kj::Promise<void> connect(ConnectContext context) override {
@@ -467,8 +522,8 @@ public:
         if (agreed.handOverUser != nullptr) {
           welcome.setHandOverSocket(KJ_ASSERT_NONNULL(socket.handOverSocket));
         }
-        welcome.setSession(kj::heap<SessionServer>(
-            kj::refcounted<Session>(host, agreed, calls, kj::addRef(*load))));
+        welcome.setSession(kj::heap<SessionServer>(kj::refcounted<Session>(
+            host, agreed, clientOf(hello.getName()), calls, kj::addRef(*load))));
       }
       KJ_CASE_ONEOF(error, Error) {
         fill(reply.initError(), error);
@@ -509,8 +564,12 @@ private:
                        " sessions are open on this connection, as many as may be");
     }
     const uint64_t words = hello.getMessageWords();
-    SessionTerms terms{version, hello.getFeatures() & features,
-                       words == 0 ? rpc::DEFAULT_MESSAGE_WORDS : words, access, nullptr};
+    SessionTerms terms{.version = version,
+                       .features = hello.getFeatures() & features,
+                       .messageWords = words == 0 ? rpc::DEFAULT_MESSAGE_WORDS : words,
+                       .access = access,
+                       .seesSessions = access == Access::WRITE || host.access.isSelf(client),
+                       .handOverUser = nullptr};
     if (!terms.mapsArenas()) terms.features &= ~STORE_FEATURES;
     if (hello.getStoreLayout() != LAYOUT_VERSION) {
       terms.features &= ~uint64_t(rpc::FEATURE_STATE_VIEWS);
@@ -531,10 +590,22 @@ private:
                      " whose user is not known");
   }
 
+  static kj::String shortened(kj::StringPtr name) {
+    return kj::heapString(name.begin(), kj::min(name.size(), size_t(rpc::MAX_NAME_BYTES)));
+  }
+
+  SessionPeer clientOf(kj::StringPtr name) const {
+    SessionPeer result{nullptr, nullptr, shortened(name)};
+    KJ_IF_MAYBE (who, client) {
+      result.user = who->user;
+      result.process = who->process;
+    }
+    return result;
+  }
+
   static void logSession(kj::StringPtr name, const SessionTerms& terms) {
-    const size_t length = kj::min(name.size(), size_t(rpc::MAX_NAME_BYTES));
-    spdlog::debug("session of client \"{}\", version {}, features {:#x}",
-                  std::string(name.begin(), length), terms.version, terms.features);
+    spdlog::debug("session of client \"{}\", version {}, features {:#x}", shortened(name).cStr(),
+                  terms.version, terms.features);
   }
 
   const Host& host;

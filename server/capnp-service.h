@@ -9,6 +9,7 @@ namespace ledger::server {
 
 // What holds for all clients of one socket.
 struct SocketTerms {
+  Access most = Access::WRITE;              // Whoever they are.
   kj::Maybe<kj::StringPtr> handOverSocket;  // Its path, for them. Null: they have none.
 };
 

@@ -7,6 +7,7 @@
 #include "server/access.h"
 #include "server/hand-over-tokens.h"
 #include "server/session-arenas.h"
+#include "server/session-list.h"
 #include "server/store-pins.h"
 #include "server/workers.h"
 #include "shm/memory-budget.h"
@@ -50,6 +51,7 @@ struct Host {
   const kj::TimePoint start;
 
   const SessionArenas sessionArenas{};
+  const SessionList sessionList{};
   const HandOverTokens handOverTokens{kj::systemPreciseMonotonicClock()};
 
   // Sessions that are open.

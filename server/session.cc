@@ -34,6 +34,18 @@ Placement::Options placementOptions(const Host& host, const SessionTerms& terms)
                                    : SharedMemory::NONE};
 }
 
+SessionFacts factsOf(const SessionTerms& terms, SessionPeer client) {
+  using Transport = SessionFacts::Transport;
+  return {.user = client.user,
+          .process = client.process,
+          .client = kj::mv(client.name),
+          .access = terms.access,
+          .transport = terms.handOverUser != nullptr ? Transport::HAND_OVER
+                       : terms.mapsArenas()          ? Transport::SHARED_MEMORY
+                                                     : Transport::INLINE,
+          .start = kj::systemPreciseMonotonicClock().now()};
+}
+
 Error queueFull(uint32_t length) {
   return makeError(Code::RESOURCE_EXHAUSTED, Reason::QUOTA, "the server is busy: ", length,
                    " operations wait for a worker");
@@ -41,8 +53,8 @@ Error queueFull(uint32_t length) {
 
 }  // namespace
 
-Session::Session(const Host& host, const SessionTerms& terms, InFlight& calls,
-                 kj::Own<ConnectionLoad> connectionLoad)
+Session::Session(const Host& host, const SessionTerms& terms, SessionPeer client,
+                 InFlight& calls, kj::Own<ConnectionLoad> connectionLoad)
     : host(host),
       terms(terms),
       arenas(shm::ArenaSet::create(host.sharedMemory, kj::atomicAddRef(host.retiredArenas),
@@ -51,6 +63,10 @@ Session::Session(const Host& host, const SessionTerms& terms, InFlight& calls,
           kj::atomicAddRef(*arenas), StoreReferences::Limits{host.limits.regions,
                                                              host.limits.referencedStates})),
       peerArenas(kj::atomicRefcounted<PeerArenas>()),
+      listed(kj::atomicRefcounted<ListedSession>(
+          factsOf(terms, kj::mv(client)), kj::atomicAddRef(*arenas), kj::atomicAddRef(*references),
+          kj::atomicAddRef(*peerArenas))),
+      id(host.sessionList.add(*listed)),
       load(kj::mv(connectionLoad)),
       calls(calls),
       requestMemory(shm::MemoryBudget::createUnder(host.memory, "the session's requests",
@@ -67,19 +83,20 @@ Session::Session(const Host& host, const SessionTerms& terms, InFlight& calls,
 Session::~Session() noexcept(false) {
   --host.sessions;
   --load->sessions;
+  host.sessionList.remove(id);
   host.sessionArenas.remove(*arenas);
   host.storePins.remove(*references);
   arenas->close();
 }
 
 Session::Place::Place(kj::Own<Session> admitted) : session(kj::mv(admitted)) {
-  ++session->callCount;
+  session->listed->beginCall();
   session->calls.begin();
 }
 
 Session::Place::~Place() noexcept(false) {
   if (session.get() == nullptr) return;
-  --session->callCount;
+  session->listed->endCall();
   session->calls.end();
 }
 
@@ -87,8 +104,9 @@ Result<Session::Place> Session::admit() {
   if (host.shuttingDown.load(std::memory_order_relaxed)) {
     return makeError(Code::UNAVAILABLE, Reason::SHUTTING_DOWN, "the server is shutting down");
   }
-  if (callCount >= host.limits.callsInFlight) {
-    return makeError(Code::RESOURCE_EXHAUSTED, Reason::QUOTA, callCount,
+  const uint32_t inFlight = listed->callsInFlight();
+  if (inFlight >= host.limits.callsInFlight) {
+    return makeError(Code::RESOURCE_EXHAUSTED, Reason::QUOTA, inFlight,
                      " calls of this session are in flight, as many as may be");
   }
   return Place(kj::addRef(*this));

@@ -13,6 +13,7 @@
 #include "server/intake.h"
 #include "server/peer-arenas.h"
 #include "server/placement.h"
+#include "server/session-list.h"
 
 #include <kj/async.h>
 #include <kj/refcount.h>
@@ -25,6 +26,7 @@ struct SessionTerms {
   uint64_t features;      // rpc::FEATURE_...
   uint64_t messageWords;  // The longest message that the client takes.
   Access access;          // READ or WRITE.
+  bool seesSessions;      // Whether the client may ask for those of others.
 
   // Who may present the session's tokens on the hand-over socket. Null: it gets none.
   kj::Maybe<uid_t> handOverUser;
@@ -35,11 +37,18 @@ struct SessionTerms {
   }
 };
 
+// Who the client is, for the list of sessions.
+struct SessionPeer {
+  kj::Maybe<uid_t> user;
+  kj::Maybe<pid_t> process;
+  kj::String name;
+};
+
 // Thread: its loop.
 class Session final : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
 public:
   // `calls` counts those of the loop, and outlives the session.
-  Session(const Host& host, const SessionTerms& terms, InFlight& calls,
+  Session(const Host& host, const SessionTerms& terms, SessionPeer client, InFlight& calls,
           kj::Own<ConnectionLoad> load);
   ~Session() noexcept(false);
   KJ_DISALLOW_COPY(Session);
@@ -68,6 +77,8 @@ public:
   const kj::Own<const shm::ArenaSet> arenas;
   const kj::Own<const StoreReferences> references;
   const kj::Own<const PeerArenas> peerArenas;
+  const kj::Own<const ListedSession> listed;
+  const uint64_t id;  // In the list of sessions.
 
   kj::Own<ConnectionLoad> load;
 
@@ -92,7 +103,6 @@ private:
   InFlight& calls;
   const kj::Own<const shm::MemoryBudget> requestMemory;  // Of bodies; under --memory-limit.
   const Placement placement;
-  uint32_t callCount = 0;
   kj::TaskSet held;  // Clients' regions whose bytes a worker may still read.
 };
 

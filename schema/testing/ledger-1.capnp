@@ -75,6 +75,9 @@ const setIdBytes @0x944a0edcc7d637c8 :UInt32 = 16;
 const handOverTokenBytes @0xce056d563da92a81 :UInt32 = 32;
 # Length of a token for the hand-over socket.
 
+const unknownUser @0x9db10601940df552 :UInt32 = 0xffffffff;
+# SessionUse.user of a client whose user is not known. It is no user's number.
+
 const maxItemBytes @0x9da2d2271daaf4db :UInt64 = 0x40000000;
 # The most bytes of one key or one value (1 GiB).
 
@@ -452,6 +455,10 @@ interface Session @0xe7b3e042b3f414c4 {
   # registerArena for a client that cannot send a descriptor with a capability: it sends the memfd
   # over the hand-over socket, with the token. `size` is its length in bytes. Errors: quota, and
   # Code.failedPrecondition unless featureHandOver was chosen.
+
+  sessions @16 () -> SessionsReply;
+  # All sessions of the server, oldest first, and what each holds. For clients that may write, and
+  # those of the user that the server runs as; others are refused (Code.permissionDenied).
 }
 
 struct StateRequest @0xca3367c9ac95b31d {
@@ -786,5 +793,39 @@ struct CheckpointReply @0x87005330ccd88705 {
     unset @0 :Void;
     number @1 :UInt32;  # Of the checkpoint: the last segment of the log that it covers.
     error @2 :Error;
+  }
+}
+
+struct SessionsReply @0xfca4b998abcdbb96 {
+  union {
+    unset @0 :Void;
+    sessions @1 :List(SessionUse);
+    error @2 :Error;
+  }
+}
+
+struct SessionUse @0xa544b5c9c2e25e4d {
+  # One session, as it was when it was looked at.
+
+  id @0 :UInt64;                # Never used again while the server runs.
+  user @1 :UInt32;              # Number of the client's user, or unknownUser.
+  process @2 :UInt32;           # Number of its process when it connected; 0: not known.
+  client @3 :Text;              # ClientHello.name: whatever the client said.
+  mayWrite @4 :Bool;
+  transport @5 :Transport;
+  ageMs @6 :UInt64;             # Milliseconds since its handshake.
+  callsInFlight @7 :UInt32;
+  arenas @8 :ArenaUse;
+  registeredArenas @9 :UInt32;  # Arenas of the client's that are registered or offered.
+  pinnedStates @10 :UInt32;     # States that it keeps by regions of values in the store.
+  isThis @11 :Bool;             # The session that asks.
+
+  enum Transport @0xe81e24f7a137a5b5 {
+    # How the client comes by arenas.
+
+    unspecified @0;
+    inline @1;        # It takes none: all payloads are in messages.
+    sharedMemory @2;  # By capabilities.
+    handOver @3;      # Over the hand-over socket.
   }
 }

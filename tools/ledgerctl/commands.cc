@@ -2,6 +2,7 @@
 #include "tools/ledgerctl/commands.h"
 
 #include "tools/ledgerctl/progress.h"
+#include "tools/ledgerctl/session-list.h"
 #include "tools/ledgerctl/text.h"
 
 #include <algorithm>
@@ -16,6 +17,7 @@ using ledger::RootHash;
 using ledger::client::LedgerClient;
 using ledger::client::Place;
 using ledger::client::ServerInfo;
+using ledger::client::SessionInfo;
 using ledger::client::TransportKind;
 using ledger::client::Values;
 using ledger::client::View;
@@ -303,6 +305,14 @@ ExitCode runInfo(Run& run) {
   return run.output.isJson() ? run.output.object(infoJson(info)) : run.output.line(infoText(info));
 }
 
+ExitCode runSessions(Run& run) {
+  auto answer = run.wait(run.client.sessions());
+  KJ_IF_MAYBE (error, answer.tryGet<Error>()) return run.output.refuse(*error);
+  auto& sessions = answer.get<kj::Array<SessionInfo>>();
+  return run.output.isJson() ? run.output.object(sessionsJson(sessions))
+                             : run.output.line(sessionsText(sessions));
+}
+
 ExitCode runCheckpoint(Run& run) {
   constexpr kj::Duration STEP = 500 * kj::MILLISECONDS;
   kj::Maybe<ledger::Result<uint64_t>> answer;
@@ -374,6 +384,8 @@ ExitCode runCommand(const Options& options, const Input& input, LedgerClient& cl
       return withState(run, &runProve);
     case Command::INFO:
       return runInfo(run);
+    case Command::SESSIONS:
+      return runSessions(run);
     case Command::CHECKPOINT:
       return runCheckpoint(run);
     default:

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include <unistd.h>
+
 namespace ledgerctl {
 namespace {
 
@@ -153,6 +155,25 @@ TEST_F(LedgerctlTest, ACheckpointIsWrittenOnDemand) {
   EXPECT_EQ(info["checkpoints"]["failure"], "");
   EXPECT_EQ(info["log"]["state"], "good");
   EXPECT_EQ(run({"checkpoint", "verify", scratch / "triedir/checkpoint.00000000"}).code, 0);
+}
+
+TEST_F(LedgerctlTest, SessionsTellsWhoIsConnected) {
+  start();
+  auto sessions = askJson({"sessions"})["sessions"];
+  ASSERT_EQ(sessions.size(), 1u);
+  auto& session = sessions[0];
+  EXPECT_EQ(session["this"], true);
+  EXPECT_EQ(session["user"], getuid());
+  EXPECT_GT(session["process"], 0);
+  EXPECT_EQ(session["client"], "ledgerctl");
+  EXPECT_EQ(session["may_write"], true);
+  EXPECT_EQ(session["transport"], "shm");
+  EXPECT_EQ(session["calls_in_flight"], 1);
+  EXPECT_EQ(session["pinned_states"], 0);
+  const uint64_t first = session["id"];
+  auto text = ask({"--transport", "inline", "sessions"}).out;
+  EXPECT_NE(text.find("*" + std::to_string(first + 1)), std::string::npos) << text;
+  EXPECT_NE(text.find("inline"), std::string::npos) << text;
 }
 
 TEST_F(LedgerctlTest, InfoSaysWhatTheServerIs) {

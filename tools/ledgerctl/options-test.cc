@@ -40,6 +40,7 @@ protected:
 TEST_F(OptionsTest, ReadsEachCommand) {
   EXPECT_EQ(good({"--socket", "s", "states"}).command, Command::STATES);
   EXPECT_EQ(good({"--socket", "s", "info"}).command, Command::INFO);
+  EXPECT_EQ(good({"--socket", "s", "sessions"}).command, Command::SESSIONS);
   auto has = good({"--socket", "s", "has", "latest"});
   EXPECT_EQ(has.command, Command::HAS);
   EXPECT_EQ(has.state, "latest");
@@ -166,7 +167,7 @@ TEST_F(OptionsTest, WrongUsageIsRefused) {
 TEST_F(OptionsTest, HelpNamesEveryCommandAndExitCode) {
   auto help = parse({"--help"}).get<Exit>();
   EXPECT_EQ(help.code, ExitCode::OK);
-  for (auto word : {"states", "has", "get", "set", "prove", "verify", "info", "wal", "checkpoint",
+  for (auto word : {"states", "has", "get", "set", "prove", "verify", "info", "sessions", "wal", "checkpoint",
                     "LEDGERD_SOCKET",
                     "Exit codes", "Examples", "%2f"}) {
     EXPECT_NE(help.text.find(word), std::string::npos) << word;

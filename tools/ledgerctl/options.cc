@@ -120,6 +120,9 @@ void addCommands(CLI::App& app, Options& options) {
   verify.footer("With keys, the proof must cover exactly those.\n");
 
   add(Command::INFO, "info", "What the server is: versions, limits, memory, arenas");
+
+  add(Command::SESSIONS, "sessions",
+      "Who is connected and holds what; for clients that may write");
 }
 
 // A segment's number, with or without the zeros of its file's name.
@@ -270,6 +273,7 @@ bool needsServer(Command command) {
     case Command::SET:
     case Command::PROVE:
     case Command::INFO:
+    case Command::SESSIONS:
     case Command::CHECKPOINT:
       return true;
     case Command::VERIFY:

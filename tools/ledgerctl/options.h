@@ -21,6 +21,7 @@ enum class Command {
   PROVE,
   VERIFY,
   INFO,
+  SESSIONS,
   CHECKPOINT,
   WAL_DUMP,
   WAL_VERIFY,
