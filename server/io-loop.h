@@ -10,6 +10,7 @@
 #include <kj/mutex.h>
 #include <kj/thread.h>
 #include <kj/time.h>
+#include <kj/vector.h>
 
 namespace ledger::server {
 
@@ -21,8 +22,8 @@ public:
       kj::AutoCloseFd socket;
       SocketTerms terms;  // Its paths outlive the loop.
     };
-    kj::Array<Clients> clients;
-    kj::Array<kj::AutoCloseFd> handOvers;
+    kj::Vector<Clients> clients;
+    kj::Vector<kj::AutoCloseFd> handOvers;
   };
 
   // `onFailure` is called in the loop's thread if the loop ends by an exception. `host` outlives it.

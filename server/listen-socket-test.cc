@@ -82,6 +82,22 @@ TEST_F(ListenSocketTest, HasExactlyItsPermissions) {
   }
 }
 
+TEST_F(ListenSocketTest, BelongsToWhomItIsGiven) {
+  ListenSocket socket(path, 0660, {.user = geteuid(), .group = getegid()});
+  struct stat stats;
+  KJ_SYSCALL(lstat(path.cStr(), &stats));
+  EXPECT_EQ(stats.st_uid, geteuid());
+  EXPECT_EQ(stats.st_gid, getegid());
+  EXPECT_EQ(mode(), 0660u);
+}
+
+// What cannot be given away is not served as another's either.
+TEST_F(ListenSocketTest, AnOwnerThatCannotBeIsAnError) {
+  if (geteuid() == 0) GTEST_SKIP() << "skipped, because root may give files to everybody";
+  EXPECT_ANY_THROW(ListenSocket(path, 0660, {.user = geteuid() + 1, .group = nullptr}));
+  EXPECT_FALSE(exists());
+}
+
 // A killed server leaves its file; the next start must not need an operator.
 TEST_F(ListenSocketTest, ReplacesASocketThatNobodyServes) {
   {

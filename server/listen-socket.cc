@@ -56,7 +56,8 @@ void ListenSocket::refuseIfTaken(kj::StringPtr path) {
   isStale(path, addressOf(path));
 }
 
-ListenSocket::ListenSocket(kj::StringPtr path, mode_t mode) : name(kj::str(path)), fd(newSocket()) {
+ListenSocket::ListenSocket(kj::StringPtr path, mode_t mode, const SocketOwner& owner)
+    : name(kj::str(path)), fd(newSocket()) {
   const auto address = addressOf(path);
   if (isStale(path, address)) {
     KJ_SYSCALL(unlink(path.cStr()), path);
@@ -69,6 +70,12 @@ ListenSocket::ListenSocket(kj::StringPtr path, mode_t mode) : name(kj::str(path)
              "cannot make the socket", path);
   KJ_ON_SCOPE_FAILURE(unlink(path.cStr()));
   KJ_SYSCALL(chmod(path.cStr(), mode), path);
+  if (owner.user != nullptr || owner.group != nullptr) {
+    // The highest number leaves a user or group as it is.
+    const uid_t user = owner.user.orDefault(uid_t(-1));
+    const gid_t group = owner.group.orDefault(gid_t(-1));
+    KJ_SYSCALL(lchown(path.cStr(), user, group), "cannot give the socket its owner", path);
+  }
   KJ_SYSCALL(lstat(path.cStr(), &file), path);
   KJ_SYSCALL(listen(fd, BACKLOG), path);
 }

@@ -126,36 +126,39 @@ kj::String absolutePath(kj::StringPtr path) {
 }
 
 // A socket for Cap'n Proto, and the one beside it for hand-overs.
-struct ClientSockets {
-  ClientSockets(kj::StringPtr path, kj::Maybe<kj::StringPtr> handOverPath, mode_t mode)
-      : clients(path, mode) {
-    KJ_IF_MAYBE (other, handOverPath) {
-      handOvers.emplace(*other, mode);
-      handOverPathTold = absolutePath(*other);
+class ClientSockets {
+public:
+  static void refuseIfTaken(const SocketOptions& options) {
+    ListenSocket::refuseIfTaken(options.path);
+    KJ_IF_MAYBE (path, options.handOverPath) ListenSocket::refuseIfTaken(*path);
+  }
+
+  ClientSockets(const SocketOptions& options, Access most)
+      : most(most), clients(options.path, options.mode, options.owner) {
+    KJ_IF_MAYBE (path, options.handOverPath) {
+      handOvers = kj::heap<ListenSocket>(*path, options.mode, options.owner);
+      toldPath = absolutePath(*path);
     }
+    spdlog::info("serving {} on {}, hand-overs {}{}", most == Access::WRITE ? "clients" : "readers",
+                 options.path.cStr(), toldPath == nullptr ? "nowhere" : "on ", toldPath.cStr());
   }
 
-  SocketTerms terms() const {
-    SocketTerms result;
-    if (handOvers != nullptr) result.handOverSocket = handOverPathTold.asPtr();
-    return result;
+  // For the loop of that number: all loops share the clients, the first serves the hand-overs.
+  void addTo(IoLoop::Listeners& listeners, uint32_t loop) const {
+    SocketTerms terms{.most = most, .handOverSocket = nullptr};
+    KJ_IF_MAYBE (socket, handOvers) {
+      terms.handOverSocket = toldPath.asPtr();
+      if (loop == 0) listeners.handOvers.add((*socket)->open());
+    }
+    listeners.clients.add(IoLoop::Listeners::Clients{clients.open(), terms});
   }
 
+private:
+  const Access most;
   ListenSocket clients;
-  kj::Maybe<ListenSocket> handOvers;  // Null: there is none.
-  kj::String handOverPathTold;
+  kj::Maybe<kj::Own<ListenSocket>> handOvers;  // Null: there is none.
+  kj::String toldPath;                         // Of it, as clients are told.
 };
-
-// All loops share the clients; the first serves the hand-overs.
-IoLoop::Listeners listenersOf(const ClientSockets& sockets, uint32_t loop) {
-  auto clients = kj::heapArrayBuilder<IoLoop::Listeners::Clients>(1);
-  clients.add(IoLoop::Listeners::Clients{sockets.clients.open(), sockets.terms()});
-  kj::Vector<kj::AutoCloseFd> handOvers;
-  KJ_IF_MAYBE (socket, sockets.handOvers) {
-    if (loop == 0) handOvers.add(socket->open());
-  }
-  return {clients.finish(), handOvers.releaseAsArray()};
-}
 
 // flow-go's gRPC service, and the way to it. Goes in this order from below.
 struct Grpc {
@@ -192,8 +195,8 @@ int waitForEnd(TerminationSignals& signals, kj::AsyncIoContext& io, kj::Promise<
 
 int serve(Options options, TerminationSignals& signals) {
   spdlog::info("starting ledger service (ledgerd {})", VERSION.cStr());
-  ListenSocket::refuseIfTaken(options.socketPath);
-  KJ_IF_MAYBE (path, options.handOverSocketPath) ListenSocket::refuseIfTaken(*path);
+  ClientSockets::refuseIfTaken(options.socket);
+  KJ_IF_MAYBE (socket, options.readerSocket) ClientSockets::refuseIfTaken(*socket);
   for (auto& path : options.grpcSockets) ListenSocket::refuseIfTaken(path);
   const bool withGrpc = options.grpcSockets.size() > 0 || options.grpcTcp != nullptr;
   const uint64_t descriptors = shm::raiseDescriptorLimit();
@@ -237,10 +240,11 @@ int serve(Options options, TerminationSignals& signals) {
                   .start = kj::systemPreciseMonotonicClock().now(),
                   .workers = Workers(options.workers, WORKER_QUEUE),
                   .checkpointCalls = Workers(1, CHECKPOINT_QUEUE)};
-  const ClientSockets sockets(
-      options.socketPath,
-      options.handOverSocketPath.map([](kj::String& path) { return path.asPtr(); }),
-      options.socketMode);
+  kj::Vector<kj::Own<ClientSockets>> sockets;
+  sockets.add(kj::heap<ClientSockets>(options.socket, Access::WRITE));
+  KJ_IF_MAYBE (readers, options.readerSocket) {
+    sockets.add(kj::heap<ClientSockets>(*readers, Access::READ));
+  }
 
   auto io = kj::setupAsyncIo();
   auto failure = kj::newPromiseAndCrossThreadFulfiller<void>();
@@ -254,16 +258,15 @@ int serve(Options options, TerminationSignals& signals) {
   }
   kj::Vector<kj::Own<IoLoop>> loops;
   for (uint32_t index = 0; index < options.ioThreads; ++index) {
-    loops.add(kj::heap<IoLoop>(host, listenersOf(sockets, index),
-                               options.shutdownSeconds * kj::SECONDS,
+    IoLoop::Listeners listeners;
+    for (auto& each : sockets) each->addTo(listeners, index);
+    loops.add(kj::heap<IoLoop>(host, kj::mv(listeners), options.shutdownSeconds * kj::SECONDS,
                                [&](const kj::Exception& exception) {
                                  spdlog::critical("an event loop failed: {}",
                                                   exception.getDescription().cStr());
                                  failure.fulfiller->fulfill();
                                }));
   }
-  spdlog::info("serving on {}, hand-overs {}", sockets.clients.path().cStr(),
-               sockets.handOvers == nullptr ? "nowhere" : sockets.handOverPathTold.cStr());
   tellReady(options.readyFd);
 
   const int status =

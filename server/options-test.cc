@@ -32,8 +32,8 @@ Exit refused(std::initializer_list<const char*> arguments) {
 TEST(Options, HaveTheDocumentedDefaults) {
   auto options = accepted({"--triedir", "/data/trie"});
   EXPECT_EQ(options.triedir, "/data/trie");
-  EXPECT_EQ(options.socketPath, "/data/trie/ledgerd.sock");
-  EXPECT_EQ(options.socketMode, 0660u);
+  EXPECT_EQ(options.socket.path, "/data/trie/ledgerd.sock");
+  EXPECT_EQ(options.socket.mode, 0660u);
   EXPECT_EQ(options.forestCapacity, 500u);
   EXPECT_EQ(options.walSegmentSize, 32u << 20);
   EXPECT_EQ(options.walSync.mode, SyncPolicy::Mode::ALWAYS);
@@ -59,7 +59,7 @@ TEST(Options, HaveTheDocumentedDefaults) {
 TEST(Options, AreWrittenAsForFlowGo) {
   auto options = accepted({"-triedir=/t", "-mtrie-cache-size", "7", "--loglevel=DEBUG"});
   EXPECT_EQ(options.triedir, "/t");
-  EXPECT_EQ(accepted({"-triedir=/t//"}).socketPath, "/t/ledgerd.sock");
+  EXPECT_EQ(accepted({"-triedir=/t//"}).socket.path, "/t/ledgerd.sock");
   EXPECT_EQ(options.forestCapacity, 7u);
   EXPECT_EQ(options.logLevel, LogLevel::DEBUG);
 }
@@ -166,7 +166,7 @@ TEST(Options, SharedMemoryIsAPartOfAllMemory) {
 // A longer path would be cut by the kernel's structure: another file than the one that was named.
 TEST(Options, ASocketPathThatDoesNotFitIsRefused) {
   const std::string longest = "--socket=/" + std::string(106, 's');
-  EXPECT_EQ(accepted({"--triedir=/t", longest.c_str()}).socketPath.size(), 107u);
+  EXPECT_EQ(accepted({"--triedir=/t", longest.c_str()}).socket.path.size(), 107u);
   refused({"--triedir=/t", (longest + "s").c_str()});
   const std::string deep = "--triedir=/" + std::string(100, 'd');
   auto exit = refused({deep.c_str()});
@@ -174,17 +174,48 @@ TEST(Options, ASocketPathThatDoesNotFitIsRefused) {
 }
 
 TEST(Options, TheHandOverSocketIsBesideTheOther) {
-  EXPECT_EQ(KJ_ASSERT_NONNULL(accepted({"--triedir=/t"}).handOverSocketPath),
+  EXPECT_EQ(KJ_ASSERT_NONNULL(accepted({"--triedir=/t"}).socket.handOverPath),
             "/t/ledgerd.sock.handover");
   auto chosen = accepted({"--triedir=/t", "--socket=/s", "--hand-over-socket=/h"});
-  EXPECT_EQ(KJ_ASSERT_NONNULL(chosen.handOverSocketPath), "/h");
-  EXPECT_TRUE(accepted({"--triedir=/t", "--hand-over-socket=none"}).handOverSocketPath == nullptr);
+  EXPECT_EQ(KJ_ASSERT_NONNULL(chosen.socket.handOverPath), "/h");
+  EXPECT_TRUE(accepted({"--triedir=/t", "--hand-over-socket=none"}).socket.handOverPath == nullptr);
   const std::string fits = "--socket=/" + std::string(97, 's');
-  EXPECT_TRUE(accepted({"--triedir=/t", fits.c_str()}).handOverSocketPath != nullptr);
-  EXPECT_TRUE(accepted({"--triedir=/t", (fits + "s").c_str()}).handOverSocketPath == nullptr);
+  EXPECT_TRUE(accepted({"--triedir=/t", fits.c_str()}).socket.handOverPath != nullptr);
+  EXPECT_TRUE(accepted({"--triedir=/t", (fits + "s").c_str()}).socket.handOverPath == nullptr);
   refused({"--triedir=/t", ("--hand-over-socket=/" + std::string(107, 'h')).c_str()});
   refused({"--triedir=/t", "--socket=/s", "--hand-over-socket=/s"});
   refused({"--triedir=/t", "--hand-over-socket=/h", "--ledger-service-socket=/h"});
+}
+
+TEST(Options, AReaderSocketIsLikeTheOtherUnlessItIsSaid) {
+  EXPECT_TRUE(accepted({"--triedir=/t"}).readerSocket == nullptr);
+  auto same = accepted({"--triedir=/t", "--socket-mode=0600", "--socket-owner=7:8",
+                        "--reader-socket=/r"});
+  auto& reader = KJ_ASSERT_NONNULL(same.readerSocket);
+  EXPECT_EQ(reader.path, "/r");
+  EXPECT_EQ(KJ_ASSERT_NONNULL(reader.handOverPath), "/r.handover");
+  EXPECT_EQ(reader.mode, 0600u);
+  EXPECT_EQ(KJ_ASSERT_NONNULL(reader.owner.user), 7u);
+
+  auto own = accepted({"--triedir=/t", "--socket-owner=7:8", "--reader-socket=/r",
+                       "--reader-socket-mode=0666", "--reader-socket-owner=:9",
+                       "--hand-over-socket=none"});
+  auto& other = KJ_ASSERT_NONNULL(own.readerSocket);
+  EXPECT_TRUE(other.handOverPath == nullptr);
+  EXPECT_EQ(other.mode, 0666u);
+  EXPECT_TRUE(other.owner.user == nullptr);
+  EXPECT_EQ(KJ_ASSERT_NONNULL(other.owner.group), 9u);
+  EXPECT_EQ(own.socket.mode, 0660u);
+  EXPECT_EQ(KJ_ASSERT_NONNULL(own.socket.owner.user), 7u);
+
+  refused({"--triedir=/t", "--reader-socket-mode=0666"});
+  refused({"--triedir=/t", "--reader-socket-owner=1"});
+  refused({"--triedir=/t", "--reader-socket=/r", "--reader-socket-mode=0444"});
+  refused({"--triedir=/t", "--reader-socket=/t/ledgerd.sock"});
+  refused({"--triedir=/t", "--reader-socket=/t/ledgerd.sock.handover"});
+  refused({"--triedir=/t", ("--reader-socket=/" + std::string(107, 'r')).c_str()});
+  auto exit = refused({"--triedir=/t", "--socket-owner=nobody-of-that-name"});
+  EXPECT_NE(strstr(exit.text.cStr(), "there is no user \"nobody-of-that-name\""), nullptr);
 }
 
 // flow-go's flags for its gRPC service, written as its operators write them.

@@ -25,7 +25,8 @@ constexpr size_t MAX_SOCKET_PATH = sizeof(sockaddr_un::sun_path) - 1;
 
 // The flags as they were written.
 struct Texts {
-  std::string triedir, socket, socketMode = "0660", handOverSocket, grpcSockets, grpcTcp;
+  std::string triedir, socket, socketMode = "0660", socketOwner, handOverSocket;
+  std::string readerSocket, readerSocketMode, readerSocketOwner, grpcSockets, grpcTcp;
   // Null: not given. A list that was given and is empty is a mistake.
   std::optional<std::string> writerUids, writerGids, readerUids, readerGids, mapStoreUids;
   std::string forestCapacity = "500", walSegmentSize = "32MiB", walSync = "always";
@@ -104,10 +105,24 @@ void declare(CLI::App& app, Texts& texts) {
   app.add_option("--socket-mode", texts.socketMode, "Its permissions, octal")
       ->group("Clients")
       ->capture_default_str();
+  app.add_option("--socket-owner", texts.socketOwner,
+                 "USER, USER:GROUP or :GROUP that it is given to, by name or number [default: "
+                 "ledgerd's own]")
+      ->group("Clients");
   app.add_option("--hand-over-socket", texts.handOverSocket,
-                 "Unix socket, with the same permissions, for clients whose Cap'n Proto cannot pass "
-                 "descriptors. none: they get no shared memory [default: the socket's path and "
-                 ".handover]")
+                 "Unix socket, of the same owner and permissions, for clients whose Cap'n Proto "
+                 "cannot pass descriptors. none: they get no shared memory [default: the socket's "
+                 "path and .handover]")
+      ->group("Clients");
+  app.add_option("--reader-socket", texts.readerSocket,
+                 "A second Unix socket, on which nobody may change the ledger, whoever it is. Its "
+                 "hand-overs are at its path and .handover")
+      ->group("Clients");
+  app.add_option("--reader-socket-mode", texts.readerSocketMode,
+                 "Its permissions [default: those of --socket-mode]")
+      ->group("Clients");
+  app.add_option("--reader-socket-owner", texts.readerSocketOwner,
+                 "Its owner [default: that of --socket-owner]")
       ->group("Clients");
   app.add_option("--writer-uid", texts.writerUids,
                  "Users, by number, a comma between two, whose clients may change the ledger; "
@@ -226,13 +241,13 @@ private:
   }
 };
 
-mode_t parseMode(Checker& check, const std::string& text) {
+mode_t parseMode(Checker& check, kj::StringPtr flag, const std::string& text) {
   mode_t mode = 0;
   const bool octal =
       !text.empty() && text.size() <= 4 && text.find_first_not_of("01234567") == std::string::npos;
   if (octal) mode = std::stoul(text, nullptr, 8);
   if (!octal || mode > 0777 || (mode & 0600) != 0600) {
-    check.problem("--socket-mode must be octal, from 0600 to 0777, not \"", text, "\"");
+    check.problem(flag, " must be octal, from 0600 to 0777, not \"", text, "\"");
   }
   return mode;
 }
@@ -291,23 +306,84 @@ kj::String parseSocketPath(Checker& check, const Texts& texts) {
   return path;
 }
 
-// By default none where its path would be too long.
-kj::Maybe<kj::String> parseHandOverSocket(Checker& check, const std::string& text,
-                                          kj::StringPtr socket) {
-  if (text == "none") return nullptr;
-  auto path = text.empty() ? kj::str(socket, ".handover") : kj::str(text);
-  if (path.size() > MAX_SOCKET_PATH) {
-    if (text.empty()) return nullptr;
-    check.problem("the path in --hand-over-socket, \"", path, "\", has ", path.size(),
-                  " bytes; the most is ", MAX_SOCKET_PATH);
-  }
-  if (path == socket) check.problem("--hand-over-socket must be another path than --socket");
+SocketOwner parseOwner(Checker& check, kj::StringPtr flag, const std::string& text) {
+  if (text.empty()) return {};
+  auto parsed = parseSocketOwner(text.c_str());
+  KJ_IF_MAYBE (owner, parsed.tryGet<SocketOwner>()) return *owner;
+  check.problem(flag, ": ", parsed.get<kj::String>());
+  return {};
+}
+
+void checkPathLength(Checker& check, kj::StringPtr flag, kj::StringPtr path) {
+  if (path.size() <= MAX_SOCKET_PATH) return;
+  check.problem("the path in ", flag, ", \"", path, "\", has ", path.size(),
+                " bytes; the most is ", MAX_SOCKET_PATH);
+}
+
+// Null where it would be too long.
+kj::Maybe<kj::String> defaultHandOverPath(kj::StringPtr socket) {
+  auto path = kj::str(socket, ".handover");
+  if (path.size() > MAX_SOCKET_PATH) return nullptr;
   return path;
 }
 
+SocketOptions parseSocket(Checker& check, const Texts& texts) {
+  SocketOptions socket{.path = parseSocketPath(check, texts),
+                       .handOverPath = nullptr,
+                       .mode = parseMode(check, "--socket-mode", texts.socketMode),
+                       .owner = parseOwner(check, "--socket-owner", texts.socketOwner)};
+  if (texts.handOverSocket.empty()) {
+    socket.handOverPath = defaultHandOverPath(socket.path);
+  } else if (texts.handOverSocket != "none") {
+    checkPathLength(check, "--hand-over-socket", texts.handOverSocket.c_str());
+    socket.handOverPath = kj::str(texts.handOverSocket);
+  }
+  return socket;
+}
+
+kj::Maybe<SocketOptions> parseReaderSocket(Checker& check, const Texts& texts,
+                                           const SocketOptions& socket) {
+  if (texts.readerSocket.empty()) {
+    if (!texts.readerSocketMode.empty() || !texts.readerSocketOwner.empty()) {
+      check.problem("--reader-socket-mode and --reader-socket-owner need --reader-socket");
+    }
+    return nullptr;
+  }
+  checkPathLength(check, "--reader-socket", texts.readerSocket.c_str());
+  SocketOptions reader{.path = kj::str(texts.readerSocket),
+                       .handOverPath = nullptr,
+                       .mode = socket.mode,
+                       .owner = socket.owner};
+  if (texts.handOverSocket != "none") reader.handOverPath = defaultHandOverPath(reader.path);
+  if (!texts.readerSocketMode.empty()) {
+    reader.mode = parseMode(check, "--reader-socket-mode", texts.readerSocketMode);
+  }
+  if (!texts.readerSocketOwner.empty()) {
+    reader.owner = parseOwner(check, "--reader-socket-owner", texts.readerSocketOwner);
+  }
+  return reader;
+}
+
+// No two sockets have one name.
+void checkPathsDiffer(Checker& check, const Options& options) {
+  kj::Vector<kj::StringPtr> paths;
+  auto add = [&](kj::StringPtr path) {
+    if (std::find(paths.begin(), paths.end(), path) != paths.end()) {
+      check.problem("two sockets of this server have the path \"", path, "\"");
+    }
+    paths.add(path);
+  };
+  auto addBoth = [&](const SocketOptions& socket) {
+    add(socket.path);
+    KJ_IF_MAYBE (path, socket.handOverPath) add(*path);
+  };
+  addBoth(options.socket);
+  KJ_IF_MAYBE (socket, options.readerSocket) addBoth(*socket);
+  for (auto& path : options.grpcSockets) add(path);
+}
+
 // As flow-go reads its list: blanks around a path do not belong to it, and one of nothing is none.
-kj::Array<kj::String> parseGrpcSockets(Checker& check, const Texts& texts,
-                                       kj::ArrayPtr<const kj::StringPtr> others) {
+kj::Array<kj::String> parseGrpcSockets(Checker& check, const Texts& texts) {
   kj::Vector<kj::String> paths;
   std::istringstream items(texts.grpcSockets);
   for (std::string item; std::getline(items, item, ',');) {
@@ -315,15 +391,7 @@ kj::Array<kj::String> parseGrpcSockets(Checker& check, const Texts& texts,
     if (begin == std::string::npos) continue;
     const auto end = item.find_last_not_of(" \t");
     auto path = kj::str(item.substr(begin, end - begin + 1));
-    if (path.size() > MAX_SOCKET_PATH) {
-      check.problem("a path in --ledger-service-socket, \"", path, "\", has ", path.size(),
-                    " bytes; the most is ", MAX_SOCKET_PATH);
-    }
-    if (std::find(others.begin(), others.end(), path) != others.end() ||
-        std::find(paths.begin(), paths.end(), path) != paths.end()) {
-      check.problem("--ledger-service-socket names \"", path,
-                    "\", which is another socket of this server already");
-    }
+    checkPathLength(check, "--ledger-service-socket", path);
     paths.add(kj::mv(path));
   }
   return paths.releaseAsArray();
@@ -343,8 +411,8 @@ Options check(Checker& check, const Texts& texts) {
   Options options;
   if (texts.triedir.empty()) check.problem("--triedir is required");
   options.triedir = kj::str(texts.triedir);
-  options.socketPath = parseSocketPath(check, texts);
-  options.socketMode = parseMode(check, texts.socketMode);
+  options.socket = parseSocket(check, texts);
+  options.readerSocket = parseReaderSocket(check, texts, options.socket);
   options.writers = {parseIds(check, "--writer-uid", texts.writerUids),
                      parseIds(check, "--writer-gid", texts.writerGids)};
   options.readers = {parseIds(check, "--reader-uid", texts.readerUids),
@@ -354,12 +422,8 @@ Options check(Checker& check, const Texts& texts) {
   } else if (texts.mapStoreUids) {
     options.mapStoreUids = parseIds(check, "--map-store-uid", texts.mapStoreUids);
   }
-  kj::Vector<kj::StringPtr> sockets;
-  sockets.add(options.socketPath);
-  options.handOverSocketPath =
-      parseHandOverSocket(check, texts.handOverSocket, options.socketPath);
-  KJ_IF_MAYBE (path, options.handOverSocketPath) sockets.add(*path);
-  options.grpcSockets = parseGrpcSockets(check, texts, sockets);
+  options.grpcSockets = parseGrpcSockets(check, texts);
+  checkPathsDiffer(check, options);
   options.grpcTcp = parseGrpcTcp(check, texts.grpcTcp);
   const bool isGrpcServed = options.grpcSockets.size() > 0 || options.grpcTcp != nullptr;
   if (isGrpcServed && !(options.writers.isEmpty() && options.readers.isEmpty())) {

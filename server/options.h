@@ -4,6 +4,7 @@
 
 #include "ledger/ledger.h"
 #include "server/access.h"
+#include "server/socket-owner.h"
 #include "server/tcp-listener.h"
 
 #include <kj/array.h>
@@ -20,11 +21,18 @@ namespace ledger::server {
 // flow-go's names for levels. Each shows what is at least as bad.
 enum class LogLevel { TRACE, DEBUG, INFO, WARN, ERROR, FATAL, PANIC };
 
+// A Unix socket for Cap'n Proto. No path is longer than one may be.
+struct SocketOptions {
+  kj::String path;
+  kj::Maybe<kj::String> handOverPath;  // Of the socket beside it. Null: none is served.
+  mode_t mode = 0660;                  // Of both, as is the owner.
+  SocketOwner owner;
+};
+
 struct Options {
   kj::String triedir;
-  kj::String socketPath;  // At most as long as a socket's path may be.
-  mode_t socketMode = 0660;
-  kj::Maybe<kj::String> handOverSocketPath;  // Likewise. Null: none is served.
+  SocketOptions socket;
+  kj::Maybe<SocketOptions> readerSocket;
   AccessRules::Names writers, readers;
   kj::Maybe<kj::Array<const uid_t>> mapStoreUids;
 
