@@ -97,6 +97,25 @@ find_go() {
   return 1
 }
 
+# What the Python client needs, and where tools/setup puts it if the machine's Python lacks it.
+PYCAPNP_NEEDED=2.2
+PYCAPNP_HOME="$CACHE/pycapnp-$PYCAPNP_NEEDED"
+
+# find_pycapnp: sets PYTHON to a Python with pycapnp. False: there is none.
+find_pycapnp() {
+  local candidate
+  for candidate in "$(command -v python3)" "$PYCAPNP_HOME/bin/python"; do
+    [ -x "$candidate" ] || continue
+    if "$candidate" -c "import capnp, sys
+version = tuple(map(int, capnp.__version__.split('.')[:2]))
+sys.exit(version < tuple(map(int, '$PYCAPNP_NEEDED'.split('.'))))" 2>/dev/null; then
+      PYTHON="$candidate"
+      return 0
+    fi
+  done
+  return 1
+}
+
 # start_ledgerd BINARY DIRECTORY SOCKET LOG FLAG...: starts it and returns when it serves; sets
 # LEDGERD_PID. Standard error goes to LOG. Returns 1, with LOG's last lines on standard error, if it
 # ends instead or does not serve within a minute. LEDGERD_WRAPPER may hold a command to run it with.
