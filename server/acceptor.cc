@@ -20,6 +20,11 @@ namespace {
 // How long accepting rests when the process, or the machine, has no descriptors left.
 constexpr kj::Duration REST = 100 * kj::MILLISECONDS;
 
+// Accepted in a turn of the loop. Whoever connects over and over must not keep it from a signal.
+constexpr int ACCEPTED_IN_A_TURN = 32;
+
+constexpr kj::Duration BETWEEN_COMPLAINTS = 10 * kj::SECONDS;
+
 bool isShortage(int error) {
   return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
@@ -47,7 +52,8 @@ kj::Promise<void> Acceptor::acceptFrom(kj::AutoCloseFd fd) {
 }
 
 kj::Promise<void> Acceptor::acceptAll(Listener& listener) {
-  for (;;) {
+  hasLooked = false;
+  for (int tried = 0; tried < ACCEPTED_IN_A_TURN; ++tried) {
     const int fd = accept4(listener.fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
       admit(kj::AutoCloseFd(fd));
@@ -64,20 +70,35 @@ kj::Promise<void> Acceptor::acceptAll(Listener& listener) {
     return listener.observer.whenBecomesReadable().then(
         [this, &listener]() { return acceptAll(listener); });
   }
+  // Not evalLater(): the loop would look for nothing else as long as there is an event left.
+  return io.provider->getTimer().afterDelay(0 * kj::SECONDS).then(
+      [this, &listener]() { return acceptAll(listener); });
 }
 
 void Acceptor::admit(kj::AutoCloseFd connection) {
-  if (open.size() >= most) forgetClosed();
-  if (open.size() >= most) {
-    spdlog::warn("a gRPC connection was refused: {} are open, as many as may be", most);
-    return;
+  if (open.size() >= most && !hasLooked) {
+    hasLooked = true;
+    forgetClosed();
   }
+  if (open.size() >= most) return refuse();
   struct stat file;
   KJ_SYSCALL(fstat(connection, &file));
   open.add(Open{connection.get(), file.st_ino});
   const int yes = 1;
   setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));  // Not TCP: no effect.
   serve(kj::mv(connection));
+}
+
+// They may be thousands: not a line for each.
+void Acceptor::refuse() {
+  ++refusals;
+  const auto now = io.provider->getTimer().now();
+  KJ_IF_MAYBE (before, toldAt) {
+    if (now - *before < BETWEEN_COMPLAINTS) return;
+  }
+  spdlog::warn("{} gRPC connections were refused: {} are open, as many as may be", refusals, most);
+  refusals = 0;
+  toldAt = now;
 }
 
 void Acceptor::forgetClosed() {

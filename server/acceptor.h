@@ -22,7 +22,8 @@ public:
       : io(io), most(most), serve(kj::mv(serve)) {}
   KJ_DISALLOW_COPY(Acceptor);
 
-  // Accepts from a listening socket, non-blocking, until the promise is dropped or the socket
+  // Accepts from a listening socket, non-blocking, some at a time with the loop's other work
+  // between them, until the promise is dropped or the socket
   // fails. Several sockets may be accepted from.
   kj::Promise<void> acceptFrom(kj::AutoCloseFd listener);
 
@@ -38,11 +39,17 @@ private:
     ino_t inode;
   };
   void forgetClosed();
+  void refuse();
 
   kj::AsyncIoContext& io;
   const uint32_t most;
   kj::Function<void(kj::AutoCloseFd)> serve;
   kj::Vector<Open> open;
+
+  bool hasLooked = false;  // For closed ones, in this turn.
+  // Refusals since they were last told, and when that was.
+  uint32_t refusals = 0;
+  kj::Maybe<kj::TimePoint> toldAt;
 };
 
 }  // namespace ledger::server

@@ -187,7 +187,7 @@ private:
     }
     if (!isGzip(bytes())) return answerGrpcCall(host, method, bytes(), Wanted(cancelled));
 
-    auto inflated = inflate(bytes(), host.limits.requestBytes, host.memory);
+    auto inflated = inflate(bytes(), host.limits.requestBytes, host.memory, Wanted(cancelled));
     KJ_IF_MAYBE (error, inflated.tryGet<Error>()) return kj::mv(*error);
     return answerGrpcCall(host, method, inflated.get<Inflated>().bytes, Wanted(cancelled));
   }

@@ -44,7 +44,7 @@ TEST_F(Gzip, InflatesWhatWasCompressed) {
     const auto plain = filled(length, 'z');
     const auto compressed = compress(plain);
     EXPECT_TRUE(isGzip(compressed));
-    auto result = inflate(compressed, 1 << 20, *budget);
+    auto result = inflate(compressed, 1 << 20, *budget, Stop::never());
     ASSERT_TRUE(result.is<Inflated>());
     EXPECT_TRUE(result.get<Inflated>().bytes == plain.asPtr());
     EXPECT_EQ(budget->used(), length);
@@ -58,7 +58,7 @@ TEST_F(Gzip, InflatesSeveralMembers) {
   members.addAll(compress("one "_kj.asBytes()));
   members.addAll(compress(nullptr));
   members.addAll(compress("two"_kj.asBytes()));
-  auto result = inflate(members, 100, *budget);
+  auto result = inflate(members, 100, *budget, Stop::never());
   ASSERT_TRUE(result.is<Inflated>());
   EXPECT_TRUE(result.get<Inflated>().bytes == "one two"_kj.asBytes());
 }
@@ -66,14 +66,14 @@ TEST_F(Gzip, InflatesSeveralMembers) {
 // A bomb: nothing of it is kept.
 TEST_F(Gzip, RefusesWhatInflatesToTooMuch) {
   const auto compressed = compress(filled(1001, 0));
-  EXPECT_TRUE(inflate(compressed, 1001, *budget).is<Inflated>());
-  auto refused = inflate(compressed, 1000, *budget);
+  EXPECT_TRUE(inflate(compressed, 1001, *budget, Stop::never()).is<Inflated>());
+  auto refused = inflate(compressed, 1000, *budget, Stop::never());
   ASSERT_TRUE(refused.is<Error>());
   EXPECT_EQ(refused.get<Error>().code, Code::RESOURCE_EXHAUSTED);
   EXPECT_STREQ(refused.get<Error>().message.cStr(),
                "grpc: received message after decompression larger than max 1000");
 
-  auto large = inflate(compress(filled(9 << 20, 0)), 1 << 30, *budget);
+  auto large = inflate(compress(filled(9 << 20, 0)), 1 << 30, *budget, Stop::never());
   ASSERT_TRUE(large.is<Error>());
   EXPECT_EQ(large.get<Error>().reason, Reason::OUT_OF_MEMORY);
 }
@@ -83,14 +83,14 @@ TEST_F(Gzip, RefusesEveryCutAndEveryFlippedByteOfItsContent) {
   const auto whole = compress("some text worth compressing, worth compressing"_kj.asBytes());
   for (size_t cut = 2; cut < whole.size(); ++cut) {
     SCOPED_TRACE(cut);
-    EXPECT_TRUE(inflate(kj::heapArray(whole.slice(0, cut)), 1000, *budget).is<Error>());
+    EXPECT_TRUE(inflate(kj::heapArray(whole.slice(0, cut)), 1000, *budget, Stop::never()).is<Error>());
   }
   constexpr size_t HEAD = 10;  // Of which some bytes mean nothing.
   for (size_t at = HEAD; at < whole.size(); ++at) {
     SCOPED_TRACE(at);
     auto damaged = kj::heapArray(whole.asPtr());
     damaged[at] ^= 0x55;
-    auto refused = inflate(damaged, 1000, *budget);
+    auto refused = inflate(damaged, 1000, *budget, Stop::never());
     ASSERT_TRUE(refused.is<Error>());
     EXPECT_EQ(refused.get<Error>().code, Code::INTERNAL);
   }
@@ -102,6 +102,29 @@ TEST_F(Gzip, TakesNoMessageForCompressed) {
   EXPECT_FALSE(isGzip(kj::arrayPtr(bytes, 1)));
   EXPECT_FALSE(isGzip(kj::arrayPtr(bytes + 1, 2)));
   EXPECT_TRUE(isGzip(kj::arrayPtr(bytes, 2)));
+}
+
+// Says stop when it has been asked so many times.
+class StopAfter final : public Stop {
+public:
+  explicit StopAfter(int times) : left(times) {}
+  bool requested() const override { return left-- <= 0; }
+
+private:
+  mutable int left;
+};
+
+// A few kilobytes may be worked on for long: also then a call that was given up ends.
+TEST_F(Gzip, StopsInTheMiddle) {
+  const auto compressed = compress(filled(2 << 20, 0));
+  int asked = 0;
+  for (;; ++asked) {
+    auto result = inflate(compressed, 1 << 30, *budget, StopAfter(asked));
+    if (result.is<Inflated>()) break;
+    ASSERT_EQ(result.get<Error>().code, Code::CANCELLED);
+    ASSERT_EQ(budget->used(), 0u);
+  }
+  EXPECT_GE(asked, 2 * 2) << "it looks at least once a MiB, both times";
 }
 
 }  // namespace

@@ -14,8 +14,8 @@ using Bytes = kj::ArrayPtr<const kj::byte>;
 
 constexpr int GZIP_ONLY = 16;  // Added to the window's bits: no other format is taken.
 
-// zlib counts in 32 bits.
-constexpr uint64_t MOST_AT_A_TIME = 1 << 30;
+// Inflated between two looks at a Stop: some milliseconds. zlib itself counts in 32 bits.
+constexpr uint64_t MOST_AT_A_TIME = 1 << 20;
 
 Error damaged() {
   return makeError(Code::INTERNAL, Reason::BAD_ENCODING,
@@ -25,16 +25,18 @@ Error damaged() {
 // Inflates members one behind the other, as a gzip file may have them.
 class Inflater {
 public:
-  explicit Inflater(Bytes compressed) : left(compressed) {
+  Inflater(Bytes compressed, const Stop& stop) : left(compressed), stop(stop) {
     KJ_REQUIRE(inflateInit2(&stream, MAX_WBITS + GZIP_ONLY) == Z_OK, "zlib does not start");
   }
   ~Inflater() { inflateEnd(&stream); }
   KJ_DISALLOW_COPY(Inflater);
 
-  // Fills `out` as far as there is something: less than that is the end. Error: it is no gzip.
+  // Fills `out` as far as there is something: less than that is the end. Errors: it is no gzip, or
+  // CANCELLED.
   Result<uint64_t> read(kj::ArrayPtr<kj::byte> out) {
     uint64_t done = 0;
     while (done < out.size() && (left.size() > 0 || inMember)) {
+      if (stop.requested()) return callCancelled();
       if (!inMember) {
         inflateReset(&stream);
         inMember = true;
@@ -59,13 +61,14 @@ public:
 
 private:
   Bytes left;
+  const Stop& stop;
   z_stream stream{};
   bool inMember = false;
 };
 
 // Bytes that it inflates to. Stops above `most`.
-Result<uint64_t> inflatedSize(Bytes compressed, uint64_t most) {
-  Inflater inflater(compressed);
+Result<uint64_t> inflatedSize(Bytes compressed, uint64_t most, const Stop& stop) {
+  Inflater inflater(compressed, stop);
   kj::byte scratch[16 << 10];
   for (uint64_t size = 0;;) {
     auto read = inflater.read(scratch);
@@ -85,15 +88,17 @@ bool isGzip(Bytes message) {
   return message.size() >= 2 && message[0] == 0x1f && message[1] == 0x8b;
 }
 
-Result<Inflated> inflate(Bytes compressed, uint64_t most, const shm::MemoryBudget& budget) {
-  auto size = inflatedSize(compressed, most);
+Result<Inflated> inflate(Bytes compressed, uint64_t most, const shm::MemoryBudget& budget,
+                         const Stop& stop) {
+  auto size = inflatedSize(compressed, most, stop);
   if (size.is<Error>()) return kj::mv(size.get<Error>());
   auto reserved = budget.reserve(size.get<uint64_t>());
   if (reserved.is<shm::Shortage>()) return outOfMemory(reserved.get<shm::Shortage>());
   Inflated result{kj::mv(reserved.get<shm::Reservation>()),
                   kj::heapArray<kj::byte>(size.get<uint64_t>())};
-  auto read = Inflater(compressed).read(result.bytes);
-  KJ_ASSERT(read.is<uint64_t>() && read.get<uint64_t>() == result.bytes.size());
+  auto read = Inflater(compressed, stop).read(result.bytes);
+  KJ_IF_MAYBE (error, read.tryGet<Error>()) return kj::mv(*error);
+  KJ_ASSERT(read.get<uint64_t>() == result.bytes.size());
   return kj::mv(result);
 }
 

@@ -4,6 +4,7 @@
 // a bound: a few kilobytes can become gigabytes.
 
 #include "ledger/error.h"
+#include "ledger/stop.h"
 #include "shm/memory-budget.h"
 
 #include <kj/array.h>
@@ -20,8 +21,8 @@ struct Inflated {
 };
 
 // Inflates twice: the first time only to see how much it is. Errors, with the texts of Go's gRPC:
-// BAD_ENCODING, TOO_LARGE for over `most` bytes; OUT_OF_MEMORY.
+// BAD_ENCODING, TOO_LARGE for over `most` bytes; OUT_OF_MEMORY, CANCELLED.
 Result<Inflated> inflate(kj::ArrayPtr<const kj::byte> compressed, uint64_t most,
-                         const shm::MemoryBudget& budget);
+                         const shm::MemoryBudget& budget, const Stop& stop);
 
 }  // namespace ledger::server

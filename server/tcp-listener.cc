@@ -97,6 +97,7 @@ TcpListener::TcpListener(const TcpAddress& address) {
   KJ_REQUIRE(fd.get() >= 0, "cannot serve on this TCP address", address.host, address.port,
              strerror(error));
   name = nameOf(fd);
+  number = KJ_ASSERT_NONNULL(parseTcpAddress(name)).port;
 }
 
 kj::AutoCloseFd TcpListener::open() const {

@@ -29,10 +29,12 @@ public:
 
   // Where it listens, with the port that it has: "127.0.0.1:9000".
   kj::StringPtr address() const { return name; }
+  uint16_t port() const { return number; }
 
 private:
   kj::AutoCloseFd fd;
   kj::String name;
+  uint16_t number;
 };
 
 }  // namespace ledger::server
