@@ -276,6 +276,7 @@ void Checkpointer::serve() const {
         if (!lock->stopping) reporter.warn(kj::str("no checkpoint: ", refusal->message));
       } else {
         lock->status.newest = number;
+        lock->status.newestBytes = writtenBytes;
         lock->status.failure = nullptr;
       }
       lock->outcome = kj::mv(error);
@@ -360,6 +361,7 @@ kj::Maybe<Error> Checkpointer::write(kj::StringPtr name, const Job& job) const {
       return halt.requested() ? shuttingDown() : kj::mv(error);
     }
     KJ_CASE_ONEOF(done, WrittenCheckpoint) {
+      writtenBytes = done.bytes;
       reporter.info(kj::str("checkpoint ", job.number, ": written, ", mebibytes(done.bytes),
                             " MiB, ", done.nodes, " nodes, in ",
                             (now() - start) / kj::MILLISECONDS, " ms"));
@@ -405,6 +407,7 @@ void Checkpointer::removeOld(kj::Vector<kj::String>& removed) const {
   if (policy.superfluous == CheckpointPolicy::Superfluous::KEEP) return;
   const auto segments = removeWalSegments(*directory, oldest);
   if (segments > 0) {
+    ++state.lockExclusive()->status.truncations;
     removed.add(kj::str("log: removed ", segments, " segments up to ", oldest,
                         ", which no kept checkpoint needs"));
   }

@@ -136,6 +136,7 @@ private:
   const Halt halt;
   kj::MutexGuarded<State> state;
   mutable std::atomic<uint64_t> doneBytes{0}, totalBytes{0};  // Of the one that is being written.
+  mutable uint64_t writtenBytes = 0;  // Of the last one written; the thread's.
   kj::Vector<uint64_t> unreadable;  // Checkpoints that did not load. Constant.
   kj::Own<kj::Thread> thread;       // Last: it ends first.
 };

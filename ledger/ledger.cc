@@ -83,7 +83,8 @@ struct Ledger::Impl {
             kj::mv(options.checkpoints), sets, options.reporter),
         sequencer(*forest, kj::mv(recovered.writer), options.walSync, checkpointer,
                   options.reporter),
-        relieve(kj::mv(options.relieve)) {}
+        relieve(kj::mv(options.relieve)),
+        meters(options.meters) {}
 
   Result<RootHash> apply(const RootHash& state, kj::ArrayPtr<const EncodedKey> keys,
                          kj::ArrayPtr<const Value> values, const Stop& stop) const;
@@ -99,6 +100,7 @@ struct Ledger::Impl {
   Checkpointer checkpointer;
   Sequencer sequencer;
   kj::ConstFunction<bool(const Ledger&)> relieve;
+  const LedgerMeters& meters;
 };
 
 Ledger::Ledger(kj::Own<Impl> impl) : impl(kj::mv(impl)) {}
@@ -172,8 +174,16 @@ Result<Value> Ledger::getSingleValue(const Trie& trie, EncodedKey key) {
   return trie.read(pathOf(key));
 }
 
+Result<Value> Ledger::readSingleValue(const Trie& trie, EncodedKey key) const {
+  const Stopwatch watch;
+  auto value = getSingleValue(trie, key);
+  if (value.is<Value>()) impl->meters.addRead(1, watch.elapsed());
+  return value;
+}
+
 Result<Values> Ledger::get(const RootHash& state, kj::ArrayPtr<const EncodedKey> keys,
                            const Stop& stop) const {
+  const Stopwatch watch;
   KJ_IF_MAYBE (error, check(keys)) {
     return kj::mv(*error);
   }
@@ -190,7 +200,7 @@ Result<Values> Ledger::get(const RootHash& state, kj::ArrayPtr<const EncodedKey>
   } else {
     return unknownState(state);
   }
-  std::atomic<uint64_t> bytes = 0;
+  std::atomic<uint64_t> bytes = 0, keyBytes = 0;
   std::atomic<bool> stopped = false;
   impl->pool->forEach(keys.size(), KEYS_PER_PIECE, [&](size_t begin, size_t end) {
     if (stop.requested()) stopped = true;
@@ -200,16 +210,20 @@ Result<Values> Ledger::get(const RootHash& state, kj::ArrayPtr<const EncodedKey>
     auto found = kj::arrayPtr(records, end - begin);
     pathsOf(keys.slice(begin, end), kj::arrayPtr(paths, end - begin));
     result.trie->find(kj::arrayPtr(paths, end - begin), found);
-    uint64_t sum = 0;
+    uint64_t sum = 0, keySum = 0;
     for (size_t i = begin; i < end; ++i) {
       const auto* record = found[i - begin];
       result.values[i] = record == nullptr ? Value() : PayloadView{record}.value();
       sum += result.values[i].size();
+      keySum += record == nullptr ? 0 : record->keyLength();
     }
     bytes += sum;
+    keyBytes += keySum;
   });
   if (stopped) return callCancelled();
   result.bytes = bytes;
+  if (keys.size() > 1) impl->meters.readBytes.set(bytes + keyBytes);
+  impl->meters.addRead(keys.size(), watch.elapsed());
   return kj::mv(result);
 }
 
@@ -226,7 +240,12 @@ Result<BatchProof> Ledger::prove(const RootHash& state, kj::ArrayPtr<const Encod
     KJ_IF_MAYBE (shortage, reserved.tryGet<shm::Shortage>()) {
       return outOfMemory("the query", *shortage);
     }
-    return ledger::prove(**trie, hashPaths(keys, *impl->pool), stop, maxEncodedSize, *impl->pool);
+    auto proof =
+        ledger::prove(**trie, hashPaths(keys, *impl->pool), stop, maxEncodedSize, *impl->pool);
+    KJ_IF_MAYBE (made, proof.tryGet<BatchProof>()) {
+      impl->meters.proofBytesPerKey.set(made->encodedSize() / keys.size());
+    }
+    return proof;
   }
   auto error = unknownState(state);
   error.message = kj::str("could not get proofs: ", error.message);
@@ -259,10 +278,20 @@ Result<RootHash> Ledger::set(const RootHash& state, kj::ArrayPtr<const EncodedKe
     }
     return result;
   };
-  KJ_IF_MAYBE (setId, id) {
-    return impl->recentSets.run(*setId, fingerprint(state, keys, values), stop, apply);
+  const Stopwatch watch;
+  impl->meters.updates.add();
+  auto updated = [&]() {
+    KJ_IF_MAYBE (setId, id) {
+      return impl->recentSets.run(*setId, fingerprint(state, keys, values), stop, apply);
+    }
+    return apply();
+  }();
+  if (updated.is<RootHash>()) {
+    const auto time = watch.elapsed();
+    impl->meters.updateTime.add(time);
+    impl->meters.updateTimePerValue.add(time / int64_t(keys.size()));
   }
-  return apply();
+  return updated;
 }
 
 Result<RootHash> Ledger::Impl::apply(const RootHash& state, kj::ArrayPtr<const EncodedKey> keys,
@@ -310,6 +339,7 @@ Result<RootHash> Ledger::Impl::apply(const RootHash& state, kj::ArrayPtr<const E
       return kj::mv(*error);
     }
     // The record is on its way to the disk while the trie is hashed.
+    countUpdate(meters, updater.figures());
     auto updated = updater.build();
     auto newState = updated->rootHash();
     KJ_IF_MAYBE (error, sequencer.publish(place.get<Sequencer::Place>(), kj::mv(updated))) {

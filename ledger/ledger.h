@@ -10,6 +10,7 @@
 #include "ledger/checkpointer.h"
 #include "ledger/error.h"
 #include "ledger/forest.h"
+#include "ledger/meters.h"
 #include "ledger/model.h"
 #include "ledger/proof/prove.h"
 #include "ledger/recent-sets.h"
@@ -65,6 +66,8 @@ struct LedgerOptions {
   // Things an operator should know: a torn tail that was cut, a checkpoint that was passed over or
   // is being written. Must outlive the ledger.
   const Reporter& reporter = Reporter::silent();
+  // Count what happens, from the start on. Must outlive the ledger.
+  const LedgerMeters& meters = LedgerMeters::unread();
 };
 
 // The values of some registers, where they lie in the store; `trie` keeps them there.
@@ -125,6 +128,8 @@ public:
 
   // One register, in a few microseconds. The bytes live as long as `trie`.
   static Result<Value> getSingleValue(const Trie& trie, EncodedKey key);
+  // The same, counted among the reads.
+  Result<Value> readSingleValue(const Trie& trie, EncodedKey key) const;
 
   // Where values of `trie` lie, none of them empty: for peers that may map the store. They stay
   // there as long as `trie` lives.

@@ -98,12 +98,12 @@ public:
     // What was set aside does not count any more.
     segments = listWalSegments(directory);
     plan = makePlan();
-    WalWriterOptions writerOptions;
-    writerOptions.segment = plan.writeSegment;
-    writerOptions.firstToCreate = plan.firstSegmentToCreate;
-    writerOptions.segmentSize = options.walSegmentSize;
-    writerOptions.sync = options.walSync.mode == SyncPolicy::Mode::ALWAYS ? WalSync::COMMIT
-                                                                          : WalSync::LATER;
+    const bool synced = options.walSync.mode == SyncPolicy::Mode::ALWAYS;
+    const WalWriterOptions writerOptions{.segment = plan.writeSegment,
+                                         .firstToCreate = plan.firstSegmentToCreate,
+                                         .segmentSize = options.walSegmentSize,
+                                         .sync = synced ? WalSync::COMMIT : WalSync::LATER,
+                                         .meters = options.meters.wal};
     return kj::heap<WalWriter>(directory.clone(), writerOptions);
   }
 
@@ -298,6 +298,7 @@ private:
       refuse(kj::str(place(record),
                      ": the ledger does not fit into memory: ", shortage->describe()));
     }
+    countUpdate(options.meters, updater.figures());
     forest.add(updater.build());
   }
 
@@ -346,6 +347,16 @@ private:
 };
 
 }  // namespace
+
+void countUpdate(const LedgerMeters& meters, const TrieUpdater::Figures& figures) {
+  meters.updatedValues.add(figures.registers);
+  meters.updateBytes.set(figures.bytes);
+  meters.newestRegisters.set(figures.after.registers);
+  meters.newestBytes.set(figures.after.bytes);
+  meters.registersChange.set(figures.after.registers - figures.before.registers);
+  meters.bytesChange.set(figures.after.bytes - figures.before.bytes);
+  meters.newestDepth.set(figures.depth);
+}
 
 Recovered recover(const kj::Directory& directory, kj::StringPtr directoryName,
                   kj::Own<const shm::MemoryBudget> budget, LedgerOptions& options) {

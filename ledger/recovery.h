@@ -5,6 +5,7 @@
 #include "ledger/forest.h"
 #include "ledger/ledger.h"
 #include "ledger/trie/store.h"
+#include "ledger/trie/update.h"
 #include "ledger/wal/directory-lock.h"
 #include "ledger/wal/writer.h"
 #include "shm/memory-budget.h"
@@ -22,6 +23,9 @@ struct Recovered {
   kj::Own<WalWriter> writer;
   kj::Maybe<uint64_t> checkpoint;  // Number of the one that was loaded.
 };
+
+// A trie is built of these: of a Set, or of a record of the log.
+void countUpdate(const LedgerMeters& meters, const TrieUpdater::Figures& figures);
 
 // As Ledger::open(). The order: lock, checkpoint, segments, cut of a torn tail, removal of what an
 // interrupted checkpoint left, a new segment.

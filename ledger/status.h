@@ -42,9 +42,12 @@ struct CheckpointStatus {
   uint64_t totalBytes = 0;      // An estimate.
   kj::Duration elapsed = 0 * kj::SECONDS;  // Since it was begun.
   kj::String failure;           // Why the last attempt failed; empty if it did not.
+  uint64_t newestBytes = 0;     // Of the last one written since the start; 0: none was.
+  uint64_t truncations = 0;     // How often segments were removed from the log since then.
 
   CheckpointStatus clone() const {
-    return {newest, running, doneBytes, totalBytes, elapsed, kj::str(failure)};
+    return {newest,           running,     doneBytes,  totalBytes, elapsed,
+            kj::str(failure), newestBytes, truncations};
   }
 };
 

@@ -132,6 +132,25 @@ kj::Promise<void> reportBug(kj::Exception&& exception) {
   return kj::mv(exception);
 }
 
+void countPayload(const CallMeters& meters, const Finished& finished) {
+  auto add = [&](const CallMeters::Payloads& payloads) {
+    payloads.count.add();
+    payloads.bytes.add(finished.answers.payloadSize());
+  };
+  KJ_SWITCH_ONEOF(finished.payload) {
+    KJ_CASE_ONEOF(nothing, Finished::Nothing) {}
+    KJ_CASE_ONEOF(bytes, InlineBytes) {
+      add(meters.inMessages);
+    }
+    KJ_CASE_ONEOF(region, shm::Region) {
+      add(meters.inArenas);
+    }
+    KJ_CASE_ONEOF(stored, StoredBytes) {
+      add(meters.inStore);
+    }
+  }
+}
+
 class SessionServer final : public rpc::Session::Server {
 public:
   explicit SessionServer(kj::Own<Session> session) : session(kj::mv(session)) {}
@@ -303,10 +322,11 @@ kj::Promise<void> SessionServer::single(Context context, Take&& take) {
   return kj::evalNow([&]() { return execute(context, kj::mv(intake)); })
       .then(
           [context, load = kj::addRef(*session->load),
-           &workers = session->host.workers](Finished&& result) mutable {
+           &host = session->host](Finished&& result) mutable {
             auto finished = kj::heap(kj::mv(result));
             auto filling = load->admit(*finished);
-            ReplyWriter writer(*finished, workers);
+            countPayload(host.calls, *finished);
+            ReplyWriter writer(*finished, host.workers);
             writer.fill(context.initResults(), finished->answers.each()[0]);
             return writer.written().attach(kj::mv(finished), kj::mv(filling));
           },
@@ -415,10 +435,11 @@ kj::Promise<void> SessionServer::batch(BatchContext context) {
   return kj::evalNow([&]() { return execute(context, kj::mv(intake)); })
       .then(
           [context, kinds = kinds.finish(), load = kj::addRef(*session->load),
-           &workers = session->host.workers](Finished&& result) mutable {
+           &host = session->host](Finished&& result) mutable {
             auto finished = kj::heap(kj::mv(result));
             auto filling = load->admit(*finished);
-            ReplyWriter writer(*finished, workers);
+            countPayload(host.calls, *finished);
+            ReplyWriter writer(*finished, host.workers);
             auto answers = finished->answers.each();
             auto results = context.initResults().initResults(answers.size());
             for (uint32_t index = 0; index < answers.size(); ++index) {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/grpc-listeners.h"
 
+#include "server/log-fields.h"
+
+#include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
 #include <filesystem>
@@ -16,7 +19,8 @@ GrpcListeners::GrpcListeners(kj::ArrayPtr<const kj::String> paths,
                              const kj::Maybe<TcpAddress>& tcpAddress) {
   KJ_IF_MAYBE (address, tcpAddress) {
     const auto& listener = tcp.emplace(*address);
-    spdlog::info("gRPC server listening on TCP {}", listener.address().cStr());
+    logFields(spdlog::level::info, "gRPC server listening on TCP",
+              {{"address", listener.address().cStr()}});
   }
   for (auto& path : paths) {
     const auto folder = std::filesystem::path(path.cStr()).parent_path();
@@ -27,7 +31,8 @@ GrpcListeners::GrpcListeners(kj::ArrayPtr<const kj::String> paths,
                                    std::filesystem::perm_options::remove);
     }
     sockets.add(kj::heap<ListenSocket>(path, SOCKET_MODE));
-    spdlog::info("gRPC server listening on Unix domain socket {}", path.cStr());
+    logFields(spdlog::level::info, "gRPC server listening on Unix domain socket",
+              {{"socket_path", path.cStr()}});
   }
 }
 

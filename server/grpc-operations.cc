@@ -94,7 +94,8 @@ Result<GrpcReply> hasState(const Host& host, const GrpcRequest& request) {
 Result<GrpcReply> getSingleValue(const Host& host, const GrpcRequest& request) {
   auto pinned = host.ledger.pin(request.state);
   if (pinned.is<Error>()) return refusedByLedger(kj::mv(pinned.get<Error>()));
-  auto found = Ledger::getSingleValue(*pinned.get<kj::Own<const Trie>>(), request.keys[0]);
+  auto found =
+      host.ledger.readSingleValue(*pinned.get<kj::Own<const Trie>>(), request.keys[0]);
   if (found.is<Error>()) return kj::mv(found.get<Error>());
   const Value value = found.get<Value>();
   return reply(host, bytesFieldSize(valueLength(value)),
@@ -138,11 +139,11 @@ Result<GrpcReply> set(const Host& host, const GrpcRequest& request, const Stop& 
   }
 
   const size_t count = request.keys.size();
-  auto reserved = host.memory.reserve(count * (sizeof(Path) + sizeof(Payload)));
+  auto reserved = host.memory.reserve(count * (sizeof(Path) + sizeof(ledger::Payload)));
   if (reserved.is<shm::Shortage>()) return outOfMemory(reserved.get<shm::Shortage>());
   auto paths = kj::heapArray<Path>(count);
   pathsOf(request.keys, paths);
-  auto payloads = kj::heapArray<Payload>(count);
+  auto payloads = kj::heapArray<ledger::Payload>(count);
   for (size_t i = 0; i < count; ++i) payloads[i] = {request.keys[i], request.values[i]};
   const TrieUpdate update{request.state, paths, payloads};
 
@@ -153,6 +154,7 @@ Result<GrpcReply> set(const Host& host, const GrpcRequest& request, const Stop& 
   KJ_IF_MAYBE (reply, made.tryGet<GrpcReply>()) {
     auto applied = host.ledger.set(request.state, request.keys, request.values, nullptr, stop);
     if (applied.is<Error>()) return refusedByLedger(kj::mv(applied.get<Error>()));
+    logUpdate(request.state, applied.get<RootHash>(), count);
     ProtoWriter writer(reply->bytes);
     writeState(writer, 1, applied.get<RootHash>());
     writer.bytesHead(2, length);
@@ -172,6 +174,54 @@ Result<GrpcReply> checkHealth(const Host& host, Bytes request) {
     return makeError(Code::NOT_FOUND, Reason::BAD_REQUEST, "unknown service");
   }
   return reply(host, 2, [&](ProtoWriter& writer) { writer.varint(1, SERVING); });
+}
+
+Operation::Kind kindOf(GrpcMethod method) {
+  switch (method) {
+    case GrpcMethod::INITIAL_STATE:
+      return Operation::Kind::INITIAL_STATE;
+    case GrpcMethod::HAS_STATE:
+      return Operation::Kind::HAS_STATE;
+    case GrpcMethod::GET_SINGLE_VALUE:
+      return Operation::Kind::GET_SINGLE_VALUE;
+    case GrpcMethod::GET:
+      return Operation::Kind::GET;
+    case GrpcMethod::SET:
+      return Operation::Kind::SET;
+    case GrpcMethod::PROVE:
+      return Operation::Kind::PROVE;
+    case GrpcMethod::HEALTH_CHECK:
+      break;
+  }
+  KJ_UNREACHABLE;
+}
+
+Result<GrpcReply> execute(const Host& host, GrpcMethod method, Bytes message, const Stop& stop) {
+  if (stop.requested()) return callCancelled();
+  if (method == GrpcMethod::INITIAL_STATE) {
+    KJ_IF_MAYBE (error, checkGrpcMessage(message)) return kj::mv(*error);
+    return initialState(host);
+  }
+
+  auto parsed = parseGrpcRequest(method, message, host.memory);
+  if (parsed.is<Error>()) return kj::mv(parsed.get<Error>());
+  const auto& request = parsed.get<GrpcRequest>();
+  switch (method) {
+    case GrpcMethod::HAS_STATE:
+      return hasState(host, request);
+    case GrpcMethod::GET_SINGLE_VALUE:
+      return getSingleValue(host, request);
+    case GrpcMethod::GET:
+      return get(host, request, stop);
+    case GrpcMethod::SET:
+      return set(host, request, stop);
+    case GrpcMethod::PROVE:
+      return prove(host, request, stop);
+    case GrpcMethod::INITIAL_STATE:
+    case GrpcMethod::HEALTH_CHECK:
+      break;
+  }
+  KJ_UNREACHABLE;
 }
 
 }  // namespace
@@ -236,32 +286,15 @@ kj::Maybe<Error> checkGrpcRequestSize(uint64_t requestBytes, const ServiceLimits
 
 Result<GrpcReply> answerGrpcCall(const Host& host, GrpcMethod method, Bytes message,
                                  const Stop& stop) {
-  if (stop.requested()) return callCancelled();
   if (method == GrpcMethod::HEALTH_CHECK) return checkHealth(host, message);
-  if (method == GrpcMethod::INITIAL_STATE) {
-    KJ_IF_MAYBE (error, checkGrpcMessage(message)) return kj::mv(*error);
-    return initialState(host);
+  const Stopwatch watch;
+  auto answered = execute(host, method, message, stop);
+  const auto kind = kindOf(method);
+  host.calls.add(CallMeters::Face::GRPC, kind, watch.elapsed());
+  KJ_IF_MAYBE (error, answered.tryGet<Error>()) {
+    host.calls.addError(CallMeters::Face::GRPC, kind, error->code);
   }
-
-  auto parsed = parseGrpcRequest(method, message, host.memory);
-  if (parsed.is<Error>()) return kj::mv(parsed.get<Error>());
-  const auto& request = parsed.get<GrpcRequest>();
-  switch (method) {
-    case GrpcMethod::HAS_STATE:
-      return hasState(host, request);
-    case GrpcMethod::GET_SINGLE_VALUE:
-      return getSingleValue(host, request);
-    case GrpcMethod::GET:
-      return get(host, request, stop);
-    case GrpcMethod::SET:
-      return set(host, request, stop);
-    case GrpcMethod::PROVE:
-      return prove(host, request, stop);
-    case GrpcMethod::INITIAL_STATE:
-    case GrpcMethod::HEALTH_CHECK:
-      break;
-  }
-  KJ_UNREACHABLE;
+  return answered;
 }
 
 }  // namespace ledger::server

@@ -89,7 +89,10 @@ private:
 
   void end() {
     auto& calls = shared.calls;
-    if (isInFlight) shared.inFlight.fetch_sub(1, std::memory_order_relaxed);
+    if (isInFlight) {
+      shared.inFlight.fetch_sub(1, std::memory_order_relaxed);
+      shared.host.calls.inFlight[uint32_t(CallMeters::Face::GRPC)].add(-1);
+    }
     delete this;
     --*calls.lockExclusive();
   }
@@ -130,6 +133,7 @@ private:
     }
     const auto& host = shared.host;
     isInFlight = true;
+    host.calls.inFlight[uint32_t(CallMeters::Face::GRPC)].add(1);
     if (shared.inFlight.fetch_add(1, std::memory_order_relaxed) >= host.limits.callsInFlight) {
       return finish(makeError(Code::RESOURCE_EXHAUSTED, Reason::QUOTA, host.limits.callsInFlight,
                               " calls are in flight, as many as may be"));

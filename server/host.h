@@ -5,6 +5,7 @@
 
 #include "ledger/ledger.h"
 #include "server/access.h"
+#include "server/call-meters.h"
 #include "server/hand-over-tokens.h"
 #include "server/session-arenas.h"
 #include "server/session-list.h"
@@ -53,6 +54,7 @@ struct Host {
   const SessionArenas sessionArenas{};
   const SessionList sessionList{};
   const HandOverTokens handOverTokens{kj::systemPreciseMonotonicClock()};
+  const CallMeters calls{};
 
   // Sessions that are open.
   mutable std::atomic<uint32_t> sessions{0};

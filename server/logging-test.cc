@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/logging.h"
 
+#include "server/log-fields.h"
+
 #include <gtest/gtest.h>
 #include <kj/debug.h>
 #include <kj/thread.h>
@@ -46,6 +48,40 @@ TEST(JsonFormatter, EscapesEveryByte) {
     EXPECT_EQ(line["message"], message) << byte;
   }
   EXPECT_EQ(lineOf(spdlog::level::info, "x\"}\n{\"level\":\"fatal")["level"], "info");
+}
+
+// Writes one line with fields through a logger with this formatter.
+std::string lineWithFields(std::unique_ptr<spdlog::formatter> formatter,
+                           const nlohmann::ordered_json& fields) {
+  auto text = std::make_shared<std::ostringstream>();
+  auto sink = std::make_shared<spdlog::sinks::ostream_sink_mt>(*text);
+  sink->set_formatter(std::move(formatter));
+  auto before = spdlog::default_logger();
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>("test", sink));
+  logFields(spdlog::level::info, "ledger {updated}", fields);
+  logFields(spdlog::level::debug, "not wanted", fields);
+  spdlog::set_default_logger(before);
+  return text->str();
+}
+
+TEST(LogFields, StandBesideTheMessage) {
+  const nlohmann::ordered_json fields = {
+      {"from", "ab\x1e\"}"}, {"update_size", 3}, {"level", "fatal"}, {"message", "forged"}};
+  auto line = nlohmann::json::parse(lineWithFields(newJsonFormatter(), fields));
+  EXPECT_EQ(line["message"], "ledger {updated}");
+  EXPECT_EQ(line["from"], "ab\x1e\"}");
+  EXPECT_EQ(line["update_size"], 3);
+  EXPECT_EQ(line["level"], "info") << "a field never takes the place of what every line has";
+
+  const auto text = lineWithFields(newTextFormatter(), {{"from", "ab"}, {"update_size", 3}});
+  EXPECT_NE(text.find("info  ledger {updated}  from=ab update_size=3\n"), std::string::npos)
+      << text;
+}
+
+TEST(LogFields, OfALineThatOnlyLooksLikeOne) {
+  EXPECT_EQ(lineOf(spdlog::level::info, "\x1e no end")["message"], "\x1e no end");
+  EXPECT_EQ(lineOf(spdlog::level::info, "\x1e[1]\x1etext")["message"], "text");
+  EXPECT_EQ(lineOf(spdlog::level::info, "a\x1e{\"x\":1}\x1e").count("x"), 0u);
 }
 
 // A fault that a worker or a loop reports must not end up in plain text beside the log.

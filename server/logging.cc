@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/logging.h"
 
+#include "server/log-fields.h"
+
 #include <kj/debug.h>
 #include <nlohmann/json.hpp>
 #include <spdlog/async.h>
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/ansicolor_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -51,6 +54,12 @@ const char* nameOf(spdlog::level::level_enum level) {
   }
 }
 
+nlohmann::ordered_json fieldsOf(const LineContent& content) {
+  if (content.fields.empty()) return nlohmann::ordered_json::object();
+  auto fields = nlohmann::ordered_json::parse(content.fields, nullptr, false);
+  return fields.is_object() ? fields : nlohmann::ordered_json::object();
+}
+
 class JsonFormatter final : public spdlog::formatter {
 public:
   void format(const spdlog::details::log_msg& line, spdlog::memory_buf_t& out) override {
@@ -59,11 +68,15 @@ public:
     tm utc;
     strftime(time, sizeof(time), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &utc));
 
-    const nlohmann::ordered_json object = {
-        {"level", nameOf(line.level)},
-        {"service", "ledger"},
-        {"time", time},
-        {"message", std::string(line.payload.data(), line.payload.size())}};
+    const auto content = contentOf({line.payload.data(), line.payload.size()});
+    nlohmann::ordered_json object = {{"level", nameOf(line.level)},
+                                     {"service", "ledger"},
+                                     {"time", time},
+                                     {"message", std::string(content.message)}};
+    const auto fields = fieldsOf(content);
+    for (auto& field : fields.items()) {
+      if (!object.contains(field.key())) object[field.key()] = field.value();
+    }
     // Paths and clients' names may hold any bytes: what is not UTF-8 is replaced.
     const std::string text =
         object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
@@ -75,10 +88,42 @@ public:
   }
 };
 
+// "message  name=value name=value"
+class TextFlag final : public spdlog::custom_flag_formatter {
+public:
+  void format(const spdlog::details::log_msg& line, const tm&, spdlog::memory_buf_t& out) override {
+    const auto content = contentOf({line.payload.data(), line.payload.size()});
+    out.append(content.message.data(), content.message.data() + content.message.size());
+    std::string text;
+    const auto fields = fieldsOf(content);
+    for (auto& field : fields.items()) {
+      const auto& value = field.value();
+      text += text.empty() ? "  " : " ";
+      text += field.key() + "=" + (value.is_string() ? value.get<std::string>() : value.dump());
+    }
+    out.append(text.data(), text.data() + text.size());
+  }
+
+  std::unique_ptr<custom_flag_formatter> clone() const override {
+    return std::make_unique<TextFlag>();
+  }
+};
+
 }  // namespace
 
 std::unique_ptr<spdlog::formatter> newJsonFormatter() {
   return std::make_unique<JsonFormatter>();
+}
+
+std::unique_ptr<spdlog::formatter> newTextFormatter() {
+  auto formatter = std::make_unique<spdlog::pattern_formatter>();
+  formatter->add_flag<TextFlag>('*').set_pattern("%H:%M:%S %^%-5l%$ %*");
+  return formatter;
+}
+
+void setLogLevel(LogLevel level) {
+  auto logger = spdlog::default_logger();
+  if (logger != nullptr) logger->set_level(spdlogLevel(level));  // Null: the log has ended.
 }
 
 Logging::Logging(LogLevel level, Form form) {
@@ -86,7 +131,7 @@ Logging::Logging(LogLevel level, Form form) {
   spdlog::sink_ptr sink;
   if (form == Form::TERMINAL) {
     sink = std::make_shared<spdlog::sinks::ansicolor_stderr_sink_mt>();
-    sink->set_pattern("%H:%M:%S %^%-5l%$ %v");
+    sink->set_formatter(newTextFormatter());
   } else {
     sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
     sink->set_formatter(newJsonFormatter());

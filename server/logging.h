@@ -4,7 +4,7 @@
 // holds up nobody. On a terminal they are for people; elsewhere they are JSON lines with flow-go's
 // fields (level, service, time, message).
 //
-// Code logs with spdlog::info("... {}", value) and its siblings.
+// Code logs with spdlog::info("... {}", value) and its siblings; what has fields with logFields().
 
 #include "server/options.h"
 
@@ -31,8 +31,14 @@ public:
   KJ_DISALLOW_COPY(Logging);
 };
 
+// Of the running log. Thread: any.
+void setLogLevel(LogLevel level);
+
 // One JSON object per line.
 std::unique_ptr<spdlog::formatter> newJsonFormatter();
+
+// For people: time, level, message, fields.
+std::unique_ptr<spdlog::formatter> newTextFormatter();
 
 // Sends KJ's own log lines to the log, from this thread and the kj::Threads that it starts, while
 // it lives. Lives on the stack.

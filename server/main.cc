@@ -4,15 +4,20 @@
 #include "ledger/ledger.h"
 #include "schema/message-limits.h"
 #include "server/acceptor.h"
+#include "server/admin.h"
 #include "server/descriptor-shares.h"
 #include "server/grpc-listeners.h"
 #include "server/grpc-service.h"
 #include "server/host.h"
+#include "server/http-thread.h"
 #include "server/io-loop.h"
 #include "server/listen-socket.h"
+#include "server/log-fields.h"
 #include "server/logging.h"
+#include "server/metrics.h"
 #include "server/options.h"
 #include "server/progress-bar.h"
+#include "server/service-state.h"
 #include "server/signals.h"
 #include "server/version.h"
 #include "server/workers.h"
@@ -21,12 +26,15 @@
 
 #include <kj/async-io.h>
 #include <kj/debug.h>
+#include <kj/encoding.h>
 #include <kj/filesystem.h>
+#include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
-#include <cstring>
+#include <string>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -63,8 +71,9 @@ public:
 // The ledger, or null if a signal came while it was being loaded.
 kj::Maybe<kj::Own<Ledger>> openLedger(const Options& options, const shm::MemoryBudget& memory,
                                       const StorePins& storePins, TerminationSignals& signals,
-                                      const Reporter& reporter) {
-  LedgerOptions ledgerOptions{.reporter = reporter};
+                                      const Reporter& reporter, const LedgerMeters& meters,
+                                      const ServiceState& state) {
+  LedgerOptions ledgerOptions{.reporter = reporter, .meters = meters};
   ledgerOptions.forestCapacity = options.forestCapacity;
   ledgerOptions.walSegmentSize = options.walSegmentSize;
   ledgerOptions.threads = options.threads;
@@ -84,6 +93,7 @@ kj::Maybe<kj::Own<Ledger>> openLedger(const Options& options, const shm::MemoryB
   ledgerOptions.progress = [&](const Progress& progress) {
     // Nothing has been changed on disk by now: an exception ends the start.
     if (signals.received() != nullptr) KJ_FAIL_REQUIRE("interrupted by a signal");
+    state.noteProgress(progress);
     bar.update(progress);
   };
 
@@ -181,24 +191,84 @@ struct Grpc {
   Acceptor acceptor;
 };
 
+// HTTP for operators, where it is wanted. What it shows outlives it.
+kj::Maybe<kj::Own<HttpThread>> serveHttp(const Options& options, const LedgerMeters& meters,
+                                         const ServiceState& state, const Admin& admin) {
+  kj::Vector<HttpPort> ports;
+  KJ_IF_MAYBE (address, options.metrics) {
+    const TcpListener listener(*address);
+    logFields(spdlog::level::info, "metrics server started",
+              {{"metrics_port", listener.port()}, {"address", listener.address().cStr()}});
+    ports.add(HttpPort{listener.open(), [&meters, &state](const HttpRequest& request) {
+                         KJ_IF_MAYBE (health, answerHealth(request, state)) return kj::mv(*health);
+                         if (request.path != "/metrics") return notFound();
+                         return HttpReply{200, METRICS_TYPE, renderMetrics(meters, state)};
+                       }});
+  }
+  KJ_IF_MAYBE (address, options.admin) {
+    const TcpListener listener(*address);
+    logFields(spdlog::level::info, "starting admin HTTP server",
+              {{"admin_addr", listener.address().cStr()}});
+    ports.add(HttpPort{listener.open(), [&state, &admin](const HttpRequest& request) {
+                         KJ_IF_MAYBE (health, answerHealth(request, state)) return kj::mv(*health);
+                         return admin.answer(request);
+                       }});
+  }
+  if (ports.size() == 0) return nullptr;
+  return kj::heap<HttpThread>(ports.releaseAsArray());
+}
+
 // Waits for a signal, or for a loop or a listener that failed. Returns the exit status.
 int waitForEnd(TerminationSignals& signals, kj::AsyncIoContext& io, kj::Promise<void> failed) {
   int status = 0;
   signals.whenReceived(io.unixEventPort)
       .then([](int signal) {
-        spdlog::info("received signal, shutting down ({})", strsignal(signal));
+        logFields(spdlog::level::info, "received signal, shutting down",
+                  {{"signal", signal == SIGINT ? "interrupt" : "terminated"}});
       })
       .exclusiveJoin(failed.then([&]() { status = 1; }))
       .wait(io.waitScope);
   return status;
 }
 
+// By the names of flow-go's fields.
+void logStart(const Options& options) {
+  nlohmann::ordered_json fields;
+  for (auto& setting : options.settings) {
+    for (auto name :
+         {"triedir", "ledger-service-tcp", "ledger-service-socket", "admin-addr"}) {
+      if (setting.name != name) continue;
+      std::string field = name;
+      std::replace(field.begin(), field.end(), '-', '_');
+      fields[field] = setting.value.cStr();
+    }
+  }
+  fields["metrics_port"] =
+      options.metrics.map([](const TcpAddress& address) { return address.port; }).orDefault(0);
+  fields["mtrie_cache_size"] = options.forestCapacity;
+  fields["version"] = VERSION.cStr();
+  logFields(spdlog::level::info, "starting ledger service", fields);
+}
+
+void logLoaded(const Ledger& ledger) {
+  spdlog::info("ledger ready");
+  const auto states = ledger.states();
+  logFields(spdlog::level::info, "ledger health check passed",
+            {{"state_count", states.size()},
+             {"last_state", kj::encodeHex(states.back().ptr()).cStr()}});
+}
+
 int serve(Options options, TerminationSignals& signals) {
-  spdlog::info("starting ledger service (ledgerd {})", VERSION.cStr());
+  logStart(options);
   ClientSockets::refuseIfTaken(options.socket);
   KJ_IF_MAYBE (socket, options.readerSocket) ClientSockets::refuseIfTaken(*socket);
   for (auto& path : options.grpcSockets) ListenSocket::refuseIfTaken(path);
   const bool withGrpc = options.grpcSockets.size() > 0 || options.grpcTcp != nullptr;
+  // Answers from here on, and to the end: how the start goes, too.
+  const LedgerMeters meters;
+  const ServiceState state;
+  const Admin admin(state, kj::mv(options.settings));
+  const auto http = serveHttp(options, meters, state, admin);
   const uint64_t descriptors = shm::raiseDescriptorLimit();
   // gRPC's connections have the share of a loop.
   const auto shares = shareDescriptors(descriptors, options.ioThreads + (withGrpc ? 1 : 0));
@@ -213,13 +283,13 @@ int serve(Options options, TerminationSignals& signals) {
 
   const LogReporter reporter;
   const StorePins storePins;  // Before the ledger: used by its Sets.
-  auto opened = openLedger(options, *memory, storePins, signals, reporter);
+  auto opened = openLedger(options, *memory, storePins, signals, reporter, meters, state);
   if (opened == nullptr) {
     spdlog::info("received signal while loading, ledger service stopped");
     return 0;
   }
   auto& ledger = KJ_ASSERT_NONNULL(opened);
-  spdlog::info("ledger ready: {} states in {}", ledger->stateCount(), options.triedir.cStr());
+  logLoaded(*ledger);
 
   // Each uses those before it, and goes before them.
   auto retiredArenas = kj::atomicRefcounted<shm::RetiredArenas>();
@@ -267,6 +337,7 @@ int serve(Options options, TerminationSignals& signals) {
                                  failure.fulfiller->fulfill();
                                }));
   }
+  const ServiceState::Serving serving(state, host);
   tellReady(options.readyFd);
 
   const int status =
@@ -274,8 +345,8 @@ int serve(Options options, TerminationSignals& signals) {
   host.shuttingDown = true;
   ledger->giveUpCheckpoint();  // Calls that wait for it would hold up the end.
   for (auto& loop : loops) loop->stop();
-  KJ_IF_MAYBE (serving, grpc) {
-    serving->stop(options.shutdownSeconds * kj::SECONDS);  // While the loops do likewise.
+  KJ_IF_MAYBE (started, grpc) {
+    started->stop(options.shutdownSeconds * kj::SECONDS);  // While the loops do likewise.
   }
   loops.clear();
   return status;

@@ -2,9 +2,14 @@
 #include "server/operations.h"
 
 #include "schema/packed-list.h"
+#include "server/call-meters.h"
+#include "server/log-fields.h"
 #include "server/rpc-errors.h"
 
 #include <kj/debug.h>
+#include <kj/encoding.h>
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 
 namespace ledger::server {
 namespace {
@@ -35,7 +40,7 @@ public:
     auto pinned = ledger.pin(operation.state);
     if (pinned.is<Error>()) return kj::mv(pinned.get<Error>());
     auto& trie = pinned.get<kj::Own<const Trie>>();
-    auto value = Ledger::getSingleValue(*trie, operation.keys.content());
+    auto value = ledger.readSingleValue(*trie, operation.keys.content());
     if (value.is<Error>()) return kj::mv(value.get<Error>());
     return PayloadSource(OneValue{kj::mv(trie), value.get<Value>()});
   }
@@ -70,6 +75,7 @@ public:
     auto id = operation.id.map([](const SetId& id) { return id; });
     auto state = ledger.set(operation.state, keyViews, valueViews, kj::mv(id), stop);
     if (state.is<Error>()) return kj::mv(state.get<Error>());
+    logUpdate(operation.state, state.get<RootHash>(), keyViews.size());
     return state.get<RootHash>();
   }
 
@@ -117,25 +123,20 @@ kj::Maybe<Error> fetch(Operation& operation, const Stop& stop) {
 }  // namespace
 
 Answers Answers::execute(const Ledger& ledger, kj::Array<Result<Operation>> operations,
-                         uint64_t maxPayload, const shm::MemoryBudget& budget, const Stop& stop) {
+                         uint64_t maxPayload, const shm::MemoryBudget& budget,
+                         const CallMeters& meters, const Stop& stop) {
   const Executor executor(ledger, budget, stop);
   Answers result;
   result.answers.reserve(operations.size());
-  for (auto& asked : operations) {
-    if (asked.is<Error>()) {
-      result.answers.add(kj::mv(asked.get<Error>()));
-      continue;
-    }
-    // Its bodies are freed as soon as it has been executed.
-    auto operation = kj::mv(asked.get<Operation>());
+  auto executeOne = [&](Operation operation) {
     KJ_IF_MAYBE (error, fetch(operation, stop)) {
       result.answers.add(kj::mv(*error));
-      continue;
+      return;
     }
     // After the bodies have been read: a client that drops its call may change them.
     if (stop.requested()) {
       result.answers.add(makeError(Code::CANCELLED, Reason::CANCELLED, "the call was dropped"));
-      continue;
+      return;
     }
     switch (operation.kind) {
       case Operation::Kind::INITIAL_STATE:
@@ -156,6 +157,19 @@ Answers Answers::execute(const Ledger& ledger, kj::Array<Result<Operation>> oper
       case Operation::Kind::PROVE:
         result.add(executor.prove(operation, maxPayload - result.size), maxPayload);
         break;
+    }
+  };
+  for (auto& asked : operations) {
+    if (asked.is<Error>()) {
+      result.answers.add(kj::mv(asked.get<Error>()));
+      continue;
+    }
+    const auto kind = asked.get<Operation>().kind;
+    const Stopwatch watch;
+    executeOne(kj::mv(asked.get<Operation>()));  // Its bodies are freed when it is done.
+    meters.add(CallMeters::Face::CAPNP, kind, watch.elapsed());
+    KJ_IF_MAYBE (error, result.answers.back().tryGet<Error>()) {
+      meters.addError(CallMeters::Face::CAPNP, kind, error->code);
     }
   }
   return result;
@@ -208,6 +222,14 @@ void Answers::write(kj::ArrayPtr<kj::byte> out) const {
       writeTo(*source++, out.slice(payload->offset, payload->offset + payload->length));
     }
   }
+}
+
+void logUpdate(const RootHash& from, const RootHash& to, size_t registers) {
+  if (!spdlog::should_log(spdlog::level::debug)) return;
+  logFields(spdlog::level::debug, "ledger updated",
+            {{"from", kj::encodeHex(from.ptr()).cStr()},
+             {"to", kj::encodeHex(to.ptr()).cStr()},
+             {"update_size", registers}});
 }
 
 void Answers::refusePayloads(const Error& error) {

@@ -17,6 +17,8 @@
 
 namespace ledger::server {
 
+class CallMeters;
+
 struct Operation {
   enum class Kind { INITIAL_STATE, HAS_STATE, GET_SINGLE_VALUE, GET, SET, PROVE } kind;
   RootHash state;
@@ -45,9 +47,11 @@ class Answers final {
 public:
   // Executes each operation; one that is an error already is answered with it. An answer that would
   // bring the payloads over `maxPayload` bytes becomes TOO_LARGE. `budget` is asked for what the
-  // execution itself allocates. Looks at `stop` between operations and within long ones.
+  // execution itself allocates. Looks at `stop` between operations and within long ones. `meters`
+  // count what is executed.
   static Answers execute(const Ledger& ledger, kj::Array<Result<Operation>> operations,
-                         uint64_t maxPayload, const shm::MemoryBudget& budget, const Stop& stop);
+                         uint64_t maxPayload, const shm::MemoryBudget& budget,
+                         const CallMeters& meters, const Stop& stop);
 
   // The same error for `count` operations.
   static Answers refusal(size_t count, const Error& error);
@@ -80,5 +84,8 @@ private:
 
   void add(Result<PayloadSource> source, uint64_t maxPayload);
 };
+
+// flow-go's line for a Set that succeeded, at level debug.
+void logUpdate(const RootHash& from, const RootHash& to, size_t registers);
 
 }  // namespace ledger::server

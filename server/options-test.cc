@@ -82,7 +82,7 @@ TEST(Options, EveryFlagRefusesWhatIsOutOfItsRange) {
       {"--wal-sync",
        {"", "never", "interval", "interval:", "interval:0", "interval:60001", "interval:1s"},
        {"always", "none", "interval:1", "interval:60000"}},
-      {"--checkpoint-distance", {"0", "-1", "x", "1000000001"}, {"1", "100"}},
+      {"--checkpoint-distance", {"-1", "x", "1000000001"}, {"0", "1", "100"}},
       {"--checkpoints-to-keep", {"-1", "x"}, {"0", "3"}},
       {"--checkpoint-threads", {"0", "17"}, {"1", "16"}},
       {"--disk-reserve", {"-1", "x"}, {"0", "1GiB"}},
@@ -101,6 +101,11 @@ TEST(Options, EveryFlagRefusesWhatIsOutOfItsRange) {
       {"--writer-gid", {"4294967295"}, {"7"}},
       {"--reader-uid", {"1 2"}, {"1,2"}},
       {"--reader-gid", {"x"}, {"3"}},
+      {"--admin-addr",
+       {"localhost", "1.2.3.4", ":x", "::1:80"},
+       {":0", "127.0.0.1:9003", "[::1]:1"}},
+      {"--metrics-port", {"-1", "65536", "x"}, {"0", "65535"}},
+      {"--metrics-addr", {"localhost", ":70000"}, {":0", "localhost:8080"}},
       {"--loglevel", {"nope", ""}, {"panic", "Warn", "trace"}},
       {"--ready-fd", {"0", "2", "99999", "x"}, {}},
   };
@@ -241,6 +246,76 @@ TEST(Options, GrpcSocketsThatCannotBeAreRefused) {
   refused({"--triedir=/t", "--socket=/a", "--ledger-service-socket=/a"});
   const std::string tooLong = "--ledger-service-socket=/a,/" + std::string(107, 's');
   refused({"--triedir=/t", tooLong.c_str()});
+}
+
+TEST(Options, NameWhereAdminAndMetricsAreServed) {
+  auto none = accepted({"-triedir=/t"});
+  EXPECT_TRUE(none.admin == nullptr);
+  EXPECT_TRUE(none.metrics == nullptr);
+
+  auto options = accepted({"-triedir=/t", "-admin-addr=localhost:9003", "-metrics-port=8080"});
+  EXPECT_EQ(KJ_ASSERT_NONNULL(options.admin).host, "localhost");
+  EXPECT_EQ(KJ_ASSERT_NONNULL(options.admin).port, 9003);
+  EXPECT_EQ(KJ_ASSERT_NONNULL(options.metrics).host, "") << "all addresses, as flow-go";
+  EXPECT_EQ(KJ_ASSERT_NONNULL(options.metrics).port, 8080);
+
+  auto one = accepted({"-triedir=/t", "-metrics-port=0", "--metrics-addr=127.0.0.1:0"});
+  EXPECT_EQ(KJ_ASSERT_NONNULL(one.metrics).host, "127.0.0.1");
+  refused({"-triedir=/t", "-metrics-port=1", "--metrics-addr=127.0.0.1:0"});
+}
+
+// Every flag of flow-go's cmd/ledger, in one command.
+TEST(Options, TakeEveryFlagOfFlowGo) {
+  auto options = accepted({"-triedir", "/t", "-ledger-service-tcp", "0.0.0.0:9000",
+                           "-ledger-service-socket", "/s/l.sock", "-admin-addr", "0.0.0.0:9003",
+                           "-metrics-port", "8080", "-mtrie-cache-size", "500",
+                           "-checkpoint-distance", "0", "-checkpoints-to-keep", "0", "-loglevel",
+                           "info", "-max-request-size", "1073741824", "-max-response-size",
+                           "1073741824"});
+  EXPECT_EQ(options.checkpointDistance, 1u) << "as flow-go takes 0";
+  EXPECT_EQ(options.checkpointsToKeep, 0u);
+  // Those of a library that flow-go's command has without using it.
+  accepted({"-triedir=/t", "-logtostderr", "-alsologtostderr=true", "-stderrthreshold=2", "-v=2",
+            "-vmodule=a=1", "-log_dir=/tmp", "-log_link=/tmp", "-log_backtrace_at=a.go:1",
+            "-logbuflevel=0"});
+  accepted({"-triedir=/t", "-v", "2", "-log_dir", "/tmp"});
+}
+
+TEST(Options, AFlagOfAnotherProgramSaysWhatToUse) {
+  EXPECT_EQ(accepted({"-triedir=/t", "-shmipc-buffer-size=64MiB"}).arenaSize, 64u << 20);
+  struct {
+    const char *flag, *advice;
+  } cases[] = {{"--shmipc-queue-size=1", "--arena-size"},
+               {"-ledger-service-addr=/s", "--ledger-service-socket"},
+               {"-ledger-service-admin-addr=/s", "--admin-addr"},
+               {"-ledger-max-request-size=1", "--max-request-size"},
+               {"-ledger-transport=shmipc", "the client chooses"}};
+  for (auto& each : cases) {
+    auto exit = refused({"-triedir=/t", each.flag});
+    EXPECT_EQ(exit.status, 2);
+    EXPECT_NE(strstr(exit.text.cStr(), each.advice), nullptr) << exit.text.cStr();
+    EXPECT_EQ(strchr(exit.text.cStr(), '='), nullptr) << "names the flag, without its value";
+  }
+}
+
+TEST(Options, TellWhatTheyAre) {
+  auto options = accepted({"-triedir=/t", "-loglevel", "WARN", "--recover"});
+  auto valueOf = [&](kj::StringPtr name) -> std::string {
+    for (auto& setting : options.settings) {
+      if (setting.name == name) return setting.value.cStr();
+    }
+    return "(none)";
+  };
+  EXPECT_EQ(valueOf("triedir"), "/t");
+  EXPECT_EQ(valueOf("socket"), "/t/ledgerd.sock");
+  EXPECT_EQ(valueOf("loglevel"), "WARN");
+  EXPECT_EQ(valueOf("checkpoint-distance"), "100");
+  EXPECT_EQ(valueOf("arena-size"), "1GiB");
+  EXPECT_EQ(valueOf("recover"), "true");
+  EXPECT_EQ(valueOf("verify-on-load"), "false");
+  EXPECT_EQ(valueOf("memory-limit"), "");
+  EXPECT_EQ(valueOf("log_dir"), "(none)");
+  EXPECT_EQ(valueOf("help"), "(none)");
 }
 
 TEST(Options, AnUnknownFlagIsAUsageError) {

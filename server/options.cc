@@ -27,6 +27,7 @@ constexpr size_t MAX_SOCKET_PATH = sizeof(sockaddr_un::sun_path) - 1;
 struct Texts {
   std::string triedir, socket, socketMode = "0660", socketOwner, handOverSocket;
   std::string readerSocket, readerSocketMode, readerSocketOwner, grpcSockets, grpcTcp;
+  std::string adminAddress, metricsAddress, metricsPort = "0";
   // Null: not given. A list that was given and is empty is a mistake.
   std::optional<std::string> writerUids, writerGids, readerUids, readerGids, mapStoreUids;
   std::string forestCapacity = "500", walSegmentSize = "32MiB", walSync = "always";
@@ -37,7 +38,46 @@ struct Texts {
   std::string arenaSize = "1GiB", inlineThreshold = "32KiB";
   std::string memoryLimit, sharedMemoryLimit;
   std::string ioThreads = "1", workers, threads, shutdownSeconds = "30", logLevel = "info", readyFd;
+  std::string ignored;
 };
+
+constexpr char HIDDEN[] = "";  // CLI11's name for the group that help does not show.
+
+// flow-go's command takes them from a library that it does not use to log: they have no effect.
+void declareIgnored(CLI::App& app, std::string& ignored) {
+  for (auto flag : {"--logtostderr", "--alsologtostderr"}) {
+    app.add_flag(flag, ignored)->group(HIDDEN);
+  }
+  for (auto flag : {"--stderrthreshold", "-v,--v", "--vmodule", "--log_backtrace_at", "--log_dir",
+                    "--log_link", "--logbuflevel"}) {
+    app.add_option(flag, ignored)->group(HIDDEN);
+  }
+}
+
+// Flags that operators of flow-go may look for here.
+constexpr struct {
+  kj::StringPtr beginning, advice;
+} MISPLACED[] = {
+    {"--shmipc-"_kj, "shared memory has no files and no names here: --arena-size says how much of "
+                     "it a session may have, and --shared-memory-limit how much all may"_kj},
+    {"--ledger-transport"_kj, "every transport is served at the same time: the client chooses"_kj},
+    {"--ledger-service-addr"_kj, "that is the execution node's: it names one of "
+                                 "--ledger-service-socket or --ledger-service-tcp"_kj},
+    {"--ledger-service-admin-addr"_kj, "that is the execution node's: it names --admin-addr"_kj},
+    {"--ledger-max-request-size"_kj, "that is the execution node's: here it is "
+                                     "--max-request-size"_kj},
+    {"--ledger-max-response-size"_kj, "that is the execution node's: here it is "
+                                      "--max-response-size"_kj},
+    {"--call-timeout"_kj, "that is the client's: deadlines come with its calls"_kj},
+};
+
+// Null: nothing is known of such a flag.
+kj::Maybe<kj::StringPtr> adviceFor(kj::StringPtr argument) {
+  for (auto& each : MISPLACED) {
+    if (argument.startsWith(each.beginning)) return each.advice;
+  }
+  return nullptr;
+}
 
 std::string defaultWorkers() {
   // Some workers wait for the disk while others compute, so more than there are processors.
@@ -71,7 +111,7 @@ void declare(CLI::App& app, Texts& texts) {
       ->group("Ledger")
       ->capture_default_str();
   app.add_option("--checkpoint-distance", texts.checkpointDistance,
-                 "Segments of the log from one checkpoint to the next")
+                 "Segments of the log from one checkpoint to the next (0: as 1)")
       ->group("Ledger")
       ->capture_default_str();
   app.add_option("--checkpoints-to-keep", texts.checkpointsToKeep,
@@ -147,6 +187,17 @@ void declare(CLI::App& app, Texts& texts) {
                  "HOST:PORT to serve it on as well: without encryption, and to anybody who can "
                  "connect")
       ->group("Clients");
+  app.add_option("--admin-addr", texts.adminAddress,
+                 "HOST:PORT to serve admin commands on over HTTP: to anybody who can connect")
+      ->group("Clients");
+  app.add_option("--metrics-port", texts.metricsPort,
+                 "Port to serve metrics on for Prometheus, on all of the machine's addresses (0: "
+                 "they are not served)")
+      ->group("Clients")
+      ->capture_default_str();
+  app.add_option("--metrics-addr", texts.metricsAddress,
+                 "HOST:PORT to serve them on instead, on one address")
+      ->group("Clients");
   app.add_option("--max-request-size", texts.maxRequestSize,
                  "Most payload of one request; over gRPC the longest message")
       ->group("Clients")
@@ -160,7 +211,8 @@ void declare(CLI::App& app, Texts& texts) {
       ->group("Clients")
       ->capture_default_str();
 
-  app.add_option("--arena-size", texts.arenaSize, "Most shared memory of one session")
+  app.add_option("--arena-size,--shmipc-buffer-size", texts.arenaSize,
+                 "Most shared memory of one session")
       ->group("Memory")
       ->capture_default_str();
   app.add_option("--shared-memory-limit", texts.sharedMemoryLimit,
@@ -195,6 +247,23 @@ void declare(CLI::App& app, Texts& texts) {
   app.add_option("--ready-fd", texts.readyFd,
                  "Descriptor that gets the line \"ready\" once clients are served")
       ->group("Process");
+  declareIgnored(app, texts.ignored);
+}
+
+kj::Array<Setting> settingsOf(const CLI::App& app) {
+  kj::Vector<Setting> settings;
+  for (auto* option : app.get_options([](const CLI::Option* option) {
+         return option->get_group() != HIDDEN && option->get_group() != "Options";
+       })) {
+    std::string value = option->get_default_str();
+    if (option->count() > 0) {
+      value = option->results().back();
+    } else if (option->get_items_expected_max() == 0) {
+      value = "false";
+    }
+    settings.add(Setting{kj::str(option->get_lnames().front()), kj::str(value)});
+  }
+  return settings.releaseAsArray();
 }
 
 // Reads the texts and notes what is wrong with them.
@@ -266,19 +335,9 @@ kj::Array<const uint32_t> parseIds(Checker& check, kj::StringPtr flag,
   return ids.releaseAsArray();
 }
 
-LogLevel parseLogLevel(Checker& check, std::string text) {
-  const std::string written = text;
-  std::transform(text.begin(), text.end(), text.begin(), [](char c) { return std::tolower(c); });
-  static constexpr struct {
-    const char* name;
-    LogLevel level;
-  } LEVELS[] = {{"trace", LogLevel::TRACE}, {"debug", LogLevel::DEBUG}, {"info", LogLevel::INFO},
-                {"warn", LogLevel::WARN},   {"error", LogLevel::ERROR}, {"fatal", LogLevel::FATAL},
-                {"panic", LogLevel::PANIC}};
-  for (auto& each : LEVELS) {
-    if (text == each.name) return each.level;
-  }
-  check.problem("invalid log level \"", written,
+LogLevel checkLogLevel(Checker& check, const std::string& text) {
+  KJ_IF_MAYBE (level, parseLogLevel(text.c_str())) return *level;
+  check.problem("invalid log level \"", text,
                 "\": --loglevel is panic, fatal, error, warn, info, debug or trace");
   return LogLevel::INFO;
 }
@@ -397,14 +456,22 @@ kj::Array<kj::String> parseGrpcSockets(Checker& check, const Texts& texts) {
   return paths.releaseAsArray();
 }
 
-kj::Maybe<TcpAddress> parseGrpcTcp(Checker& check, const std::string& text) {
+kj::Maybe<TcpAddress> parseAddress(Checker& check, kj::StringPtr flag, const std::string& text) {
   if (text.empty()) return nullptr;
   auto address = parseTcpAddress(text.c_str());
   if (address == nullptr) {
-    check.problem("--ledger-service-tcp must be HOST:PORT, as 127.0.0.1:9000, or :PORT, not \"",
-                  text, "\"");
+    check.problem(flag, " must be HOST:PORT, as 127.0.0.1:9000, or :PORT, not \"", text, "\"");
   }
   return address;
+}
+
+kj::Maybe<TcpAddress> parseMetricsAddress(Checker& check, const Texts& texts) {
+  const uint16_t port = check.number("--metrics-port", texts.metricsPort, 0, UINT16_MAX);
+  if (port == 0) return parseAddress(check, "--metrics-addr", texts.metricsAddress);
+  if (!texts.metricsAddress.empty()) {
+    check.problem("--metrics-port and --metrics-addr are two ways to say one thing: give one");
+  }
+  return TcpAddress{kj::str(), port};
 }
 
 Options check(Checker& check, const Texts& texts) {
@@ -424,7 +491,9 @@ Options check(Checker& check, const Texts& texts) {
   }
   options.grpcSockets = parseGrpcSockets(check, texts);
   checkPathsDiffer(check, options);
-  options.grpcTcp = parseGrpcTcp(check, texts.grpcTcp);
+  options.grpcTcp = parseAddress(check, "--ledger-service-tcp", texts.grpcTcp);
+  options.admin = parseAddress(check, "--admin-addr", texts.adminAddress);
+  options.metrics = parseMetricsAddress(check, texts);
   const bool isGrpcServed = options.grpcSockets.size() > 0 || options.grpcTcp != nullptr;
   if (isGrpcServed && !(options.writers.isEmpty() && options.readers.isEmpty())) {
     check.problem("--writer-uid, --writer-gid, --reader-uid and --reader-gid do not hold for gRPC, "
@@ -437,8 +506,9 @@ Options check(Checker& check, const Texts& texts) {
   }
 
   options.walSync = parseWalSync(check, texts.walSync);
-  options.checkpointDistance =
-      check.number("--checkpoint-distance", texts.checkpointDistance, 1, 1'000'000'000);
+  const uint32_t distance =
+      check.number("--checkpoint-distance", texts.checkpointDistance, 0, 1'000'000'000);
+  options.checkpointDistance = kj::max(distance, 1u);
   options.checkpointsToKeep =
       check.number("--checkpoints-to-keep", texts.checkpointsToKeep, 0, 1'000'000'000);
   options.checkpointThreads = check.number("--checkpoint-threads", texts.checkpointThreads, 1, 16);
@@ -470,7 +540,7 @@ Options check(Checker& check, const Texts& texts) {
   options.workers = check.number("--workers", texts.workers, 1, 1024);
   options.threads = check.number("--threads", texts.threads, 1, 1024);
   options.shutdownSeconds = check.number("--shutdown-timeout", texts.shutdownSeconds, 0, 3600);
-  options.logLevel = parseLogLevel(check, texts.logLevel);
+  options.logLevel = checkLogLevel(check, texts.logLevel);
   if (!texts.readyFd.empty()) {
     const int fd = check.number("--ready-fd", texts.readyFd, 3, 1 << 20);
     if (fcntl(fd, F_GETFD) < 0) check.problem("--ready-fd ", fd, " is not an open descriptor");
@@ -486,6 +556,21 @@ std::string withTwoDashes(kj::StringPtr argument) {
 }
 
 }  // namespace
+
+kj::Maybe<LogLevel> parseLogLevel(kj::StringPtr name) {
+  std::string text = name.cStr();
+  std::transform(text.begin(), text.end(), text.begin(), [](char c) { return std::tolower(c); });
+  static constexpr struct {
+    const char* name;
+    LogLevel level;
+  } LEVELS[] = {{"trace", LogLevel::TRACE}, {"debug", LogLevel::DEBUG}, {"info", LogLevel::INFO},
+                {"warn", LogLevel::WARN},   {"error", LogLevel::ERROR}, {"fatal", LogLevel::FATAL},
+                {"panic", LogLevel::PANIC}};
+  for (auto& each : LEVELS) {
+    if (text == each.name) return each.level;
+  }
+  return nullptr;
+}
 
 kj::Maybe<uint64_t> parseSize(kj::StringPtr text) {
   uint64_t value = 0;
@@ -521,7 +606,14 @@ kj::OneOf<Options, Exit> parseOptions(kj::ArrayPtr<const char* const> arguments)
   declare(app, texts);
 
   std::vector<std::string> reversed;  // As CLI11 wants them.
-  for (auto argument : arguments) reversed.insert(reversed.begin(), withTwoDashes(argument));
+  kj::Maybe<kj::String> misplaced;
+  for (auto argument : arguments) {
+    reversed.insert(reversed.begin(), withTwoDashes(argument));
+    const auto& text = reversed.front();
+    KJ_IF_MAYBE (advice, adviceFor(text.c_str())) {
+      misplaced = kj::str("error: ", text.substr(0, text.find('=')), ": ", *advice, "\n");
+    }
+  }
   try {
     app.parse(reversed);
   } catch (const CLI::CallForHelp&) {
@@ -529,6 +621,7 @@ kj::OneOf<Options, Exit> parseOptions(kj::ArrayPtr<const char* const> arguments)
   } catch (const CLI::CallForVersion&) {
     return Exit{0, kj::str("ledgerd ", VERSION, "\n")};
   } catch (const CLI::ParseError& error) {  // CLI11 reports by exceptions only.
+    KJ_IF_MAYBE (text, misplaced) return Exit{2, kj::mv(*text)};
     return Exit{2, kj::str("error: ", error.what(), "\nRun ledgerd --help for the flags.\n")};
   }
 
@@ -538,6 +631,10 @@ kj::OneOf<Options, Exit> parseOptions(kj::ArrayPtr<const char* const> arguments)
   Checker checker;
   auto options = check(checker, texts);
   if (checker.problems.size() > 0) return Exit{1, kj::strArray(checker.problems, "")};
+  options.settings = settingsOf(app);
+  for (auto& setting : options.settings) {
+    if (setting.name == "socket") setting.value = kj::str(options.socket.path);
+  }
   return kj::mv(options);
 }
 

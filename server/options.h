@@ -29,6 +29,12 @@ struct SocketOptions {
   SocketOwner owner;
 };
 
+// A flag, without its dashes, and what it was given or is by default; empty: chosen from what the
+// machine has, or not set.
+struct Setting {
+  kj::String name, value;
+};
+
 struct Options {
   kj::String triedir;
   SocketOptions socket;
@@ -39,6 +45,9 @@ struct Options {
   // Of flow-go's gRPC service, which is not served without either.
   kj::Array<kj::String> grpcSockets;  // Paths, each as long as one may be.
   kj::Maybe<TcpAddress> grpcTcp;
+
+  // HTTP. Null: not served.
+  kj::Maybe<TcpAddress> admin, metrics;
 
   uint32_t forestCapacity = 500;  // Tries, 1 to 65,535.
   uint64_t walSegmentSize = uint64_t(32) << 20;
@@ -67,7 +76,12 @@ struct Options {
 
   LogLevel logLevel = LogLevel::INFO;
   kj::Maybe<int> readyFd;  // Told when clients are served. Ours to close.
+
+  kj::Array<Setting> settings;  // All flags as they were written, for who asks.
 };
+
+// By flow-go's name, whatever its case. Null: there is none of this name.
+kj::Maybe<LogLevel> parseLogLevel(kj::StringPtr name);
 
 // What to print instead of serving, and the process's exit status.
 struct Exit {

@@ -92,12 +92,14 @@ Session::~Session() noexcept(false) {
 Session::Place::Place(kj::Own<Session> admitted) : session(kj::mv(admitted)) {
   session->listed->beginCall();
   session->calls.begin();
+  session->host.calls.inFlight[uint32_t(CallMeters::Face::CAPNP)].add(1);
 }
 
 Session::Place::~Place() noexcept(false) {
   if (session.get() == nullptr) return;
   session->listed->endCall();
   session->calls.end();
+  session->host.calls.inFlight[uint32_t(CallMeters::Face::CAPNP)].add(-1);
 }
 
 Result<Session::Place> Session::admit() {
@@ -117,7 +119,7 @@ kj::Promise<Finished> Session::execute(Intake intake) {
   if (!intake.isSmall()) return executeOnWorker(kj::mv(operations), intake.takeRegions());
 
   auto answers = Answers::execute(host.ledger, kj::mv(operations), host.limits.responseBytes,
-                                  host.memory, Stop::never());
+                                  host.memory, host.calls, Stop::never());
   KJ_IF_MAYBE (finished, placement.tryPlace(answers)) return kj::mv(*finished);
   return placeOnWorker(kj::mv(answers));
 }
@@ -130,7 +132,8 @@ kj::Promise<Finished> Session::executeOnWorker(kj::Array<Result<Operation>> oper
       [&host = host, placement = placement.share(), ended = holdUntilEnded(kj::mv(regions)),
        operations = kj::mv(operations)](const Stop& stop) mutable {
         return placement.place(Answers::execute(host.ledger, kj::mv(operations),
-                                                host.limits.responseBytes, host.memory, stop));
+                                                host.limits.responseBytes, host.memory, host.calls,
+                                                stop));
       });
   KJ_IF_MAYBE (accepted, promise) return kj::mv(*accepted);
   return Finished{Answers::refusal(count, queueFull(host.workers.queued()))};

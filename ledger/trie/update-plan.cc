@@ -69,6 +69,7 @@ public:
   // `current` stands here in the parent; `carried` is a leaf that came down from above.
   Subtrie descend(unsigned height, NodeRef current, kj::Maybe<NodeRef> carried, uint32_t begin,
                   uint32_t end) {
+    part.lowest = std::min(part.lowest, height);
     if (begin == end) {
       KJ_IF_MAYBE (leaf, carried) return Subtrie::leafAs(*leaf);
       return Subtrie::existing(current);
@@ -303,6 +304,7 @@ bool UpdatePlan::run(kj::ArrayPtr<const Path> paths, kj::ArrayPtr<const Payload>
   for (const auto& part : planned) {
     counted.registers += part.change.registers;
     counted.bytes += part.change.bytes;
+    lowest = std::min(lowest, part.lowest);
   }
   return true;
 }

@@ -75,6 +75,7 @@ struct PlannedPart {
   kj::Vector<PlannedNode> nodes;   // Children before parents.
   kj::Vector<uint32_t> entries;    // That get a leaf here, in the order of their leaves.
   uint64_t leaves = 0;             // Of the nodes.
+  unsigned lowest = TRIE_HEIGHT;   // The lowest position that was looked at, by its height.
   Trie::Size change{0, 0};         // Of the trie's counters; wraps.
 };
 
@@ -95,6 +96,7 @@ public:
   kj::ArrayPtr<const PlannedPart> parts() const { return planned; }
   PlannedChild root() const { return top; }
   Trie::Size size() const { return counted; }
+  unsigned lowestHeight() const { return lowest; }  // That the update reached.
   uint64_t nodeCount() const { return planned.back().base + planned.back().nodes.size(); }
 
 private:
@@ -107,6 +109,7 @@ private:
   kj::Array<PlannedPart> planned;
   PlannedChild top;
   Trie::Size counted;
+  unsigned lowest = TRIE_HEIGHT;
 };
 
 }  // namespace ledger

@@ -44,6 +44,13 @@ bool TrieUpdater::plan(kj::ArrayPtr<const Path> paths, kj::ArrayPtr<const Payloa
   return planned.run(paths, payloads, stop);
 }
 
+TrieUpdater::Figures TrieUpdater::figures() const {
+  uint64_t bytes = 0;
+  for (const auto& entry : planned.entries()) bytes += entry.payload->size();
+  return {planned.entries().size(), bytes, TRIE_HEIGHT - planned.lowestHeight(), parent->size(),
+          planned.size()};
+}
+
 uint64_t TrieUpdater::workingBytes() const {
   // Vectors double as they grow. A leaf's jobs are larger than an interior node's.
   constexpr uint64_t LEAF = 2 * (sizeof(Climb) + sizeof(hash::Message) + sizeof(hash::ChainJob)) +

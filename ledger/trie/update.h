@@ -26,6 +26,15 @@ public:
   // outlive this object. False: `stop` was requested, and this object is of no more use.
   bool plan(kj::ArrayPtr<const Path> paths, kj::ArrayPtr<const Payload> payloads, const Stop& stop);
 
+  // After plan(): what the update is, for who counts.
+  struct Figures {
+    uint64_t registers;  // Distinct ones.
+    uint64_t bytes;      // Of their keys and values.
+    unsigned depth;      // The deepest that it reached, in flow-go's sense.
+    Trie::Size before, after;
+  };
+  Figures figures() const;
+
   // After plan(): an upper bound of the private memory that build() takes, and the plan itself.
   uint64_t workingBytes() const;
 

@@ -45,6 +45,7 @@ WalWriter::WalWriter(kj::Own<const kj::Directory> directoryParam, WalWriterOptio
     : directory(kj::mv(directoryParam)),
       segmentSize(options.segmentSize),
       syncing(options.sync),
+      meters(options.meters),
       committed{.segment = options.segment, .offset = 0},
       laidOut(committed) {
   KJ_REQUIRE(segmentSize > 0 && segmentSize % WAL_PAGE_SIZE == 0,
@@ -195,6 +196,10 @@ void WalWriter::writeGroup() {
         pending = 0;
       }
       targetOf(newest).write(piece.offset, group.slice(piece.start, end).asConst());
+      const uint64_t pieceEnd = piece.offset + (end - piece.start);
+      const uint64_t firstPage = piece.offset / WAL_PAGE_SIZE;
+      meters.pages.add((pieceEnd + WAL_PAGE_SIZE - 1) / WAL_PAGE_SIZE - firstPage);
+      meters.completedPages.add(pieceEnd / WAL_PAGE_SIZE - firstPage);
       pending += end - piece.start;
       if (syncing == WalSync::COMMIT) {
         syncOrPoison([&]() { targetOf(newest).datasync(); });
@@ -204,6 +209,7 @@ void WalWriter::writeGroup() {
   });
 
   KJ_IF_MAYBE (cause, failure) {
+    meters.failedGroups.add();
     newest = nullptr;
     undoGroup(created);
     discard();
@@ -214,10 +220,12 @@ void WalWriter::writeGroup() {
 }
 
 void WalWriter::syncOrPoison(kj::FunctionParam<void()> sync) {
+  const Stopwatch watch;
   KJ_IF_MAYBE (cause, kj::runCatchingExceptions([&]() { sync(); })) {
     poison = kj::cp(*cause);
     kj::throwFatalException(kj::mv(*cause));
   }
+  meters.syncs.add(watch.elapsed());
 }
 
 // Takes back what a failed commit() wrote. With the writer poisoned too, as far as it goes: a

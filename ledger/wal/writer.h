@@ -15,6 +15,7 @@
 //
 // An existing segment is never appended to: each start writes a new one.
 
+#include "ledger/meters.h"
 #include "ledger/wal/format.h"
 #include "ledger/wal/segment.h"
 
@@ -41,6 +42,8 @@ struct WalWriterOptions {
   uint64_t segmentSize = WAL_DEFAULT_SEGMENT_SIZE;
 
   WalSync sync = WalSync::COMMIT;
+
+  const WalMeters& meters = LedgerMeters::unread().wal;  // Outlives the writer.
 };
 
 // Thread: one at a time; a clean end needs close(), the destructor writes nothing.
@@ -103,6 +106,7 @@ private:
   const kj::Own<const kj::Directory> directory;
   const uint64_t segmentSize;
   const WalSync syncing;
+  const WalMeters& meters;
   kj::Own<const kj::File> file;  // The segment that the last committed byte is in.
   WalPosition committed;         // The end of what is written.
   WalPosition laidOut;           // The same with the group.

@@ -34,7 +34,7 @@ protected:
 
   // The port that the kernel chose is in the log, which is written by a thread of its own.
   std::string tcpTarget() {
-    const std::string before = "gRPC server listening on TCP ";
+    const std::string before = "gRPC server listening on TCP\",\"address\":\"";
     std::string found;
     EXPECT_TRUE(eventually([&]() {
       io.provider->getTimer().afterDelay(1 * kj::MILLISECONDS).wait(io.waitScope);

@@ -20,7 +20,7 @@ type daemon struct {
 	process     *exec.Cmd
 }
 
-const listeningOnTCP = "gRPC server listening on TCP "
+const listeningOnTCP = "gRPC server listening on TCP"
 
 // startDaemon returns once it serves. It is stopped at the end of the test.
 func startDaemon(t *testing.T, program string, flags ...string) *daemon {
@@ -61,10 +61,10 @@ func startDaemon(t *testing.T, program string, flags ...string) *daemon {
 		var all []string
 		for scanner := bufio.NewScanner(log); scanner.Scan(); {
 			all = append(all, scanner.Text())
-			var line struct{ Message string }
+			var line struct{ Message, Address string }
 			if json.Unmarshal(scanner.Bytes(), &line) == nil {
-				if address, found := strings.CutPrefix(line.Message, listeningOnTCP); found {
-					addresses <- address
+				if line.Message == listeningOnTCP {
+					addresses <- line.Address
 				}
 			}
 		}
