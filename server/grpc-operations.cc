@@ -163,17 +163,14 @@ Result<GrpcReply> set(const Host& host, const GrpcRequest& request, const Stop& 
   return made;
 }
 
-// grpc.health.v1.Health/Check: SERVING, for the server as a whole and for its services.
+// grpc.health.v1.Health/Check.
 Result<GrpcReply> checkHealth(const Host& host, Bytes request) {
-  constexpr uint64_t SERVING = 1;
-  auto asked = parseHealthCheck(request);
-  if (asked.is<Error>()) return kj::mv(asked.get<Error>());
-  const Bytes service = asked.get<Bytes>();
-  if (service.size() > 0 && service != LEDGER_SERVICE.asBytes() &&
-      service != HEALTH_SERVICE.asBytes()) {
+  auto health = healthOf(host, request);
+  if (health.is<Error>()) return kj::mv(health.get<Error>());
+  if (health.get<GrpcHealth>() == GrpcHealth::SERVICE_UNKNOWN) {
     return makeError(Code::NOT_FOUND, Reason::BAD_REQUEST, "unknown service");
   }
-  return reply(host, 2, [&](ProtoWriter& writer) { writer.varint(1, SERVING); });
+  return healthReply(host, health.get<GrpcHealth>());
 }
 
 Operation::Kind kindOf(GrpcMethod method) {
@@ -191,6 +188,7 @@ Operation::Kind kindOf(GrpcMethod method) {
     case GrpcMethod::PROVE:
       return Operation::Kind::PROVE;
     case GrpcMethod::HEALTH_CHECK:
+    case GrpcMethod::HEALTH_WATCH:
       break;
   }
   KJ_UNREACHABLE;
@@ -219,6 +217,7 @@ Result<GrpcReply> execute(const Host& host, GrpcMethod method, Bytes message, co
       return prove(host, request, stop);
     case GrpcMethod::INITIAL_STATE:
     case GrpcMethod::HEALTH_CHECK:
+    case GrpcMethod::HEALTH_WATCH:
       break;
   }
   KJ_UNREACHABLE;
@@ -251,6 +250,7 @@ Result<GrpcMethod> findGrpcMethod(kj::StringPtr path) {
       {LEDGER_SERVICE, "Set"_kj, GrpcMethod::SET},
       {LEDGER_SERVICE, "Prove"_kj, GrpcMethod::PROVE},
       {HEALTH_SERVICE, "Check"_kj, GrpcMethod::HEALTH_CHECK},
+      {HEALTH_SERVICE, "Watch"_kj, GrpcMethod::HEALTH_WATCH},
   };
   bool knownService = false;
   for (auto& each : METHODS) {
@@ -262,12 +262,28 @@ Result<GrpcMethod> findGrpcMethod(kj::StringPtr path) {
   return unimplemented(kj::str("unknown method ", method, " for service ", service));
 }
 
+Result<GrpcHealth> healthOf(const Host& host, Bytes request) {
+  auto asked = parseHealthCheck(request);
+  if (asked.is<Error>()) return kj::mv(asked.get<Error>());
+  const Bytes service = asked.get<Bytes>();
+  const bool known = service.size() == 0 || service == LEDGER_SERVICE.asBytes() ||
+                     service == HEALTH_SERVICE.asBytes();
+  if (!known) return GrpcHealth::SERVICE_UNKNOWN;
+  return host.shuttingDown.load(std::memory_order_relaxed) ? GrpcHealth::NOT_SERVING
+                                                           : GrpcHealth::SERVING;
+}
+
+Result<GrpcReply> healthReply(const Host& host, GrpcHealth health) {
+  return reply(host, 2, [&](ProtoWriter& writer) { writer.varint(1, uint64_t(health)); });
+}
+
 bool isSmallGrpcCall(GrpcMethod method, uint64_t requestBytes) {
   switch (method) {
     case GrpcMethod::INITIAL_STATE:
     case GrpcMethod::HAS_STATE:
     case GrpcMethod::GET_SINGLE_VALUE:
     case GrpcMethod::HEALTH_CHECK:
+    case GrpcMethod::HEALTH_WATCH:
       return requestBytes <= SMALL_REQUEST;
     case GrpcMethod::GET:  // A short one may ask for much, and often for the same.
     case GrpcMethod::SET:

@@ -32,8 +32,15 @@ bool isSmallGrpcCall(GrpcMethod method, uint64_t requestBytes);
 // Error: the message is over --max-request-size.
 kj::Maybe<Error> checkGrpcRequestSize(uint64_t requestBytes, const ServiceLimits& limits);
 
-// Executes one call. An Error's code is the status, its message the text that goes with it.
+// Executes one call; `method` is not HEALTH_WATCH. An Error's code is the status, its message the text that goes with it.
 Result<GrpcReply> answerGrpcCall(const Host& host, GrpcMethod method,
                                  kj::ArrayPtr<const kj::byte> request, const Stop& stop);
+
+// What grpc.health.v1.Health says of a service, with its numbers.
+enum class GrpcHealth : uint8_t { SERVING = 1, NOT_SERVING = 2, SERVICE_UNKNOWN = 3 };
+
+// Of the service that a HealthCheckRequest asks about, or of the whole server.
+Result<GrpcHealth> healthOf(const Host& host, kj::ArrayPtr<const kj::byte> request);
+Result<GrpcReply> healthReply(const Host& host, GrpcHealth health);
 
 }  // namespace ledger::server

@@ -16,7 +16,16 @@
 
 namespace ledger::server {
 
-enum class GrpcMethod { INITIAL_STATE, HAS_STATE, GET_SINGLE_VALUE, GET, SET, PROVE, HEALTH_CHECK };
+enum class GrpcMethod {
+  INITIAL_STATE,
+  HAS_STATE,
+  GET_SINGLE_VALUE,
+  GET,
+  SET,
+  PROVE,
+  HEALTH_CHECK,
+  HEALTH_WATCH,  // Answered more than once: see healthOf().
+};
 
 // A request that flow-go's service would execute. Views into the message, which outlives it.
 struct GrpcRequest {

@@ -20,6 +20,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <limits>
 
 namespace ledger::server {
 namespace {
@@ -34,6 +35,13 @@ constexpr int STREAMS_OF_A_CONNECTION = 256;
 constexpr std::chrono::seconds FIRST_MESSAGE{60};
 constexpr uint32_t BEGUN_FOR_ONE_IN_FLIGHT = 4;
 
+// How often a call that watches the server's health is looked after.
+constexpr std::chrono::milliseconds WATCH_STEP{250};
+
+// What a client may send beyond --max-request-size before the library refuses it, by itself and at
+// once, instead of us, with flow-go's text, once all of it is there.
+constexpr uint64_t LEAST_BEYOND = uint64_t(64) << 20;
+
 // How long clients may take to hear that the server goes, when all is answered.
 constexpr std::chrono::seconds LAST_WORDS{1};
 
@@ -41,6 +49,12 @@ constexpr std::chrono::seconds LAST_WORDS{1};
 // be as long as they can be. It ends streams when it has no more.
 uint64_t libraryMemory(const Host& host) {
   return kj::max(2 * host.limits.requestBytes + (uint64_t(256) << 20), host.memory.limit() / 8);
+}
+
+// The longest message that the library takes in.
+int longestMessage(const ServiceLimits& limits) {
+  const uint64_t most = limits.requestBytes + kj::max(limits.requestBytes, LEAST_BEYOND);
+  return kj::min(most, uint64_t(std::numeric_limits<int>::max()));
 }
 
 void logLine(gpr_log_func_args* line) {
@@ -142,6 +156,7 @@ private:
     KJ_IF_MAYBE (error, checkGrpcRequestSize(length, host.limits)) return finish(kj::mv(*error));
     // One piece, or none.
     isWhole = length == 0 || request.TrySingleSlice(&message).ok();
+    if (method == GrpcMethod::HEALTH_WATCH) return watch(length);
     if (isWhole && isSmallGrpcCall(method, length) && !isGzip(bytes())) return answer();
     if (!host.workers.post([this]() { answer(); })) {
       finish(makeError(Code::RESOURCE_EXHAUSTED, Reason::QUOTA, "the server is busy: ",
@@ -153,12 +168,41 @@ private:
 
   void done(bool) {
     if (context.IsCancelled()) cancelled.store(true, std::memory_order_relaxed);
+    KJ_IF_MAYBE (alarm, step) alarm->Cancel();
     endOne();
   }
 
   // The last events come in any order.
   void endOne() {
     if (--endsToCome == 0) end();
+  }
+
+  // --- Watching the server's health: told at once, and when it goes ---
+
+  void watch(uint64_t length) {
+    if (!isWhole || !isSmallGrpcCall(method, length) || isGzip(bytes())) {
+      return finish(makeError(Code::INVALID_ARGUMENT, Reason::BAD_REQUEST,
+                              "the name of a service is short and not compressed"));
+    }
+    auto health = healthOf(shared.host, bytes());
+    KJ_IF_MAYBE (error, health.tryGet<Error>()) return finish(kj::mv(*error));
+    auto reply = healthReply(shared.host, health.get<GrpcHealth>());
+    KJ_IF_MAYBE (error, reply.tryGet<Error>()) return finish(kj::mv(*error));
+    stream.Write(toByteBuffer(kj::mv(reply.get<GrpcReply>())), &onTold);
+  }
+
+  void told(bool) {
+    step.emplace().Set(&queue, std::chrono::system_clock::now() + WATCH_STEP, &onStep);
+  }
+
+  void stepped(bool) {
+    if (cancelled.load(std::memory_order_relaxed)) {
+      return finish(makeError(Code::CANCELLED, Reason::CANCELLED, "the call was dropped"));
+    }
+    if (shared.host.shuttingDown.load(std::memory_order_relaxed)) {
+      return finish(healthReply(shared.host, GrpcHealth::NOT_SERVING));
+    }
+    told(true);
   }
 
   // --- Answering ---
@@ -240,7 +284,9 @@ private:
   Event onBegun{*this, &Call::begun}, onRead{*this, &Call::read};
   Event onFinished{*this, &Call::finished}, onDone{*this, &Call::done};
   Event onLate{*this, &Call::late};
-  grpc::Alarm patience;  // Until the message has come.
+  Event onTold{*this, &Call::told}, onStep{*this, &Call::stepped};
+  grpc::Alarm patience;         // Until the message has come.
+  kj::Maybe<grpc::Alarm> step;  // Of a watching call, which is always at one.
 
   GrpcMethod method = GrpcMethod::INITIAL_STATE;
   grpc::ByteBuffer request;
@@ -283,8 +329,8 @@ GrpcService::GrpcService(const Host& host, uint32_t threads)
   gpr_set_log_function(logLine);
   grpc::ServerBuilder builder;
   builder.RegisterAsyncGenericService(&impl->shared.service);
-  // Sizes are checked by us: a refusal of the library's would have another text.
-  builder.SetMaxReceiveMessageSize(-1);
+  // Sizes are checked by us: a refusal of the library's has another text.
+  builder.SetMaxReceiveMessageSize(longestMessage(host.limits));
   builder.SetMaxSendMessageSize(-1);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, STREAMS_OF_A_CONNECTION);
   // So is compression, of which flow-go's service takes one kind.

@@ -20,8 +20,8 @@ namespace ledger::testing {
 namespace {
 
 constexpr char SERVICE[] = "/ledger.LedgerService/";
-constexpr int OK = 0, INVALID_ARGUMENT = 3, DEADLINE_EXCEEDED = 4, RESOURCE_EXHAUSTED = 8,
-              UNIMPLEMENTED = 12, INTERNAL = 13;
+constexpr int OK = 0, CANCELLED = 1, INVALID_ARGUMENT = 3, DEADLINE_EXCEEDED = 4,
+              RESOURCE_EXHAUSTED = 8, UNIMPLEMENTED = 12, INTERNAL = 13;
 
 class Grpc : public DaemonTest {
 protected:
@@ -202,6 +202,47 @@ TEST_F(Grpc, AnswersOtherNamesAsFlowGoDoes) {
   const kj::byte serving[] = {0x08, 0x01};
   EXPECT_TRUE(answered(channel.call("/grpc.health.v1.Health/Check", nullptr)).asPtr() ==
               kj::arrayPtr(serving, 2));
+}
+
+// Load balancers watch: they are told at once, and when the server goes.
+TEST_F(Grpc, TellsWhoWatchesItsHealth) {
+  startServing();
+  GrpcChannel channel(unixTarget());
+  auto whole = channel.open("/grpc.health.v1.Health/Watch");
+  whole->write(nullptr);
+  const kj::byte serving[] = {0x08, 0x01}, notServing[] = {0x08, 0x02}, unknown[] = {0x08, 0x03};
+  EXPECT_TRUE(KJ_ASSERT_NONNULL(whole->read()).asPtr() == kj::arrayPtr(serving, 2));
+
+  auto other = channel.open("/grpc.health.v1.Health/Watch");
+  ProtoMessage name;
+  name.bytes(1, "other.Service"_kj.asBytes());
+  other->write(name.content());
+  EXPECT_TRUE(KJ_ASSERT_NONNULL(other->read()).asPtr() == kj::arrayPtr(unknown, 2));
+  other->cancel();
+  EXPECT_EQ(other->finish().code, CANCELLED);
+
+  kj::byte last[2] = {};
+  int code = -1;
+  std::thread watcher([&]() {
+    KJ_IF_MAYBE (message, whole->read()) {
+      memcpy(last, message->begin(), kj::min(message->size(), sizeof(last)));
+    }
+    code = whole->finish().code;
+  });
+  EXPECT_TRUE(daemon->stop().cleanly());
+  watcher.join();
+  EXPECT_TRUE(kj::arrayPtr(last, 2) == kj::arrayPtr(notServing, 2));
+  EXPECT_EQ(code, OK);
+}
+
+// What is far over the limit is not even taken in.
+TEST_F(Grpc, RefusesAnOverlongMessageEarly) {
+  startServing({"--max-request-size", "1024"});
+  GrpcChannel channel(unixTarget());
+  const auto answer = channel.call("/ledger.LedgerService/InitialState",
+                                   kj::heapArray<kj::byte>(65 << 20));
+  EXPECT_EQ(answer.code, RESOURCE_EXHAUSTED) << answer.message;
+  EXPECT_EQ(call(channel, "InitialState").code, OK);
 }
 
 // As flow-go's service does; and as there, the limit holds for what comes out.

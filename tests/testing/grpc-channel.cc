@@ -20,6 +20,14 @@ grpc::ChannelArguments channelArguments() {
   return arguments;
 }
 
+kj::Array<kj::byte> bytesOf(grpc::ByteBuffer& message) {
+  grpc::Slice whole;
+  if (message.Length() > 0) {
+    KJ_ASSERT(message.DumpToSingleSlice(&whole).ok());
+  }
+  return kj::heapArray(whole.begin(), whole.size());
+}
+
 }  // namespace
 
 struct GrpcChannel::Impl {
@@ -58,10 +66,65 @@ GrpcAnswer GrpcChannel::call(const std::string& path, kj::ArrayPtr<const kj::byt
 
   GrpcAnswer answer{status.error_code(), status.error_message(), nullptr};
   if (!status.ok()) return answer;
-  grpc::Slice whole;
-  KJ_ASSERT(response.DumpToSingleSlice(&whole).ok());
-  answer.response = kj::heapArray(whole.begin(), whole.size());
+  answer.response = bytesOf(response);
   return answer;
+}
+
+namespace {
+
+class GenericStream final : public GrpcStream {
+public:
+  GenericStream(grpc::GenericStub& stub, const std::string& path)
+      : call(stub.PrepareCall(&context, path, &queue)) {
+    call->StartCall(this);
+    await();
+  }
+  ~GenericStream() noexcept(false) override {
+    if (!finished) {
+      cancel();
+      finish();
+    }
+  }
+
+  void write(kj::ArrayPtr<const kj::byte> message) override {
+    const grpc::Slice slice(message.begin(), message.size());
+    call->Write(grpc::ByteBuffer(&slice, 1), this);
+    await();
+  }
+  kj::Maybe<kj::Array<kj::byte>> read() override {
+    grpc::ByteBuffer message;
+    call->Read(&message, this);
+    if (!await()) return nullptr;
+    return bytesOf(message);
+  }
+  void cancel() override { context.TryCancel(); }
+  GrpcAnswer finish() override {
+    grpc::Status status;
+    call->Finish(&status, this);
+    await();
+    finished = true;
+    return {status.error_code(), status.error_message(), nullptr};
+  }
+
+private:
+  bool await() {
+    void* tag;
+    bool ok;
+    KJ_ASSERT(queue.Next(&tag, &ok));
+    return ok;
+  }
+
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  std::unique_ptr<grpc::GenericClientAsyncReaderWriter> call;
+  bool finished = false;
+};
+
+}  // namespace
+
+kj::Own<GrpcStream> GrpcChannel::open(const std::string& path) const {
+  const Impl& channel = *impl;
+  return kj::heap<GenericStream>(channel.stub, path);
 }
 
 }  // namespace ledger::testing

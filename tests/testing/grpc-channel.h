@@ -22,6 +22,18 @@ struct GrpcCallOptions {
   enum class Compression { NONE, GZIP } compression = Compression::NONE;
 };
 
+// A call of which messages go and come one by one. Thread: one; it outlives the channel's use.
+class GrpcStream {
+public:
+  virtual ~GrpcStream() noexcept(false) {}
+  virtual void write(kj::ArrayPtr<const kj::byte> message) = 0;
+  // Null: there are no more.
+  virtual kj::Maybe<kj::Array<kj::byte>> read() = 0;
+  virtual void cancel() = 0;
+  // Of how it ended; nothing is read or written after that.
+  virtual GrpcAnswer finish() = 0;
+};
+
 // One connection, made with the first call. Thread: any; a call waits for its answer.
 class GrpcChannel final {
 public:
@@ -33,6 +45,8 @@ public:
   // `path` is "/package.Service/Method".
   GrpcAnswer call(const std::string& path, kj::ArrayPtr<const kj::byte> request,
                   const GrpcCallOptions& options = {}) const;
+
+  kj::Own<GrpcStream> open(const std::string& path) const;
 
 private:
   struct Impl;
