@@ -130,5 +130,34 @@ TEST_F(AdminTest, ShowsTheConfiguration) {
   EXPECT_EQ(config["memory-limit"], std::to_string(service.memory->limit()));
 }
 
+TEST_F(AdminTest, ShowsWhoHoldsWhat) {
+  EXPECT_EQ(run("{\"commandName\":\"sessions\"}", 503),
+            "{\"error\":\"the ledger is not there: opening\"}");
+  serve();
+  EXPECT_EQ(run("{\"commandName\":\"sessions\"}"), "{\"output\":[]}");
+  auto outputOf = [&](kj::StringPtr command) {
+    return nlohmann::json::parse(run(command))["output"];
+  };
+  {
+    Peer peer(service);
+    auto sessions = outputOf("{\"commandName\":\"sessions\"}");
+    ASSERT_EQ(sessions.size(), 1u);
+    EXPECT_EQ(sessions[0]["user"], geteuid());
+    EXPECT_EQ(sessions[0]["process"], getpid());
+    EXPECT_EQ(sessions[0]["may_write"], true);
+    EXPECT_EQ(sessions[0]["calls_in_flight"], 0);
+    EXPECT_TRUE(sessions[0].contains("age_ms"));
+
+    const auto state = peer.mustSet(peer.initialState(), {"big"}, {std::string(100'000, 'x')});
+    auto read = peer.getSingleValue(state, keyOf("big"));
+    auto arena = outputOf("{\"commandName\":\"arena\"}");
+    EXPECT_EQ(arena["limit_bytes"], service.sharedMemory->limit());
+    ASSERT_EQ(arena["sessions"].size(), 1u);
+    EXPECT_EQ(arena["sessions"][0]["session"], sessions[0]["id"]);
+    EXPECT_GE(arena["sessions"][0]["arenas"][0]["lent_bytes"], 100'000);
+    EXPECT_GE(arena["used_bytes"], arena["sessions"][0]["committed_bytes"]);
+  }
+}
+
 }  // namespace
 }  // namespace ledger::server

@@ -3,6 +3,7 @@
 
 #include "server/log-fields.h"
 #include "server/logging.h"
+#include "server/session-report.h"
 
 #include <kj/debug.h>
 #include <nlohmann/json.hpp>
@@ -91,6 +92,8 @@ kj::ArrayPtr<const Admin::Command> Admin::commands() {
        [](const Admin& admin, const Json&) { return admin.triggerCheckpoint(); }},
       {"set-log-level", [](const Admin&, const Json& data) { return setLevel(data); }},
       {"get-config", [](const Admin& admin, const Json&) { return admin.getConfig(); }},
+      {"sessions", [](const Admin& admin, const Json&) { return admin.report(sessionsReport); }},
+      {"arena", [](const Admin& admin, const Json&) { return admin.report(arenasReport); }},
   };
   return COMMANDS;
 }
@@ -139,6 +142,12 @@ HttpReply Admin::triggerCheckpoint() const {
   isTriggered = false;
   if (!serving) return notServing(state);
   return refusal(503, "too many calls wait for a checkpoint");
+}
+
+HttpReply Admin::report(Json (*make)(const Host& host)) const {
+  Json content;
+  const bool serving = state.withHost([&](const Host& host) { content = make(host); });
+  return serving ? output(content) : notServing(state);
 }
 
 HttpReply Admin::getConfig() const {

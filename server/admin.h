@@ -8,6 +8,7 @@
 #include "server/service-state.h"
 
 #include <kj/array.h>
+#include <nlohmann/json_fwd.hpp>
 
 #include <atomic>
 
@@ -32,6 +33,7 @@ private:
   HttpReply listCommands() const;
   HttpReply triggerCheckpoint() const;
   HttpReply getConfig() const;
+  HttpReply report(nlohmann::ordered_json (*make)(const Host& host)) const;
 
   const ServiceState& state;
   const kj::Array<Setting> settings;
