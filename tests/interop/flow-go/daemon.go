@@ -14,9 +14,11 @@ import (
 	"testing"
 )
 
-// daemon is a ledgerd process that serves flow-go's gRPC service, over a Unix socket and over TCP.
+// daemon is a ledgerd process that serves flow-go's gRPC service, over a Unix socket and over TCP, and
+// ledgerd's own.
 type daemon struct {
 	socket, tcp string
+	capnp       string
 	process     *exec.Cmd
 }
 
@@ -37,9 +39,10 @@ func startDaemon(t *testing.T, program string, flags ...string) *daemon {
 	}
 	defer ready.Close()
 
-	d := &daemon{socket: filepath.Join(directory, "grpc")}
+	d := &daemon{socket: filepath.Join(directory, "grpc"), capnp: filepath.Join(directory, "capnp")}
 	d.process = exec.Command(program, append([]string{
 		"--triedir", filepath.Join(directory, "triedir"),
+		"--socket", d.capnp,
 		"--ledger-service-socket", d.socket,
 		"--ledger-service-tcp", "127.0.0.1:0",
 		"--ready-fd", "3",

@@ -13,6 +13,7 @@ var (
 	seed          uint64
 	driver        string // ../ledger-driver.cc
 	daemonProgram string // ledgerd
+	golden        string // What flow-go recorded.
 )
 
 // What was done, over all tests.
@@ -33,6 +34,11 @@ func run(m *testing.M) int {
 	daemonProgram = os.Getenv("INTEROP_LEDGERD")
 	if daemonProgram == "" {
 		fmt.Fprintln(os.Stderr, "INTEROP_LEDGERD must be the path of //server:ledgerd")
+		return 1
+	}
+	golden = os.Getenv("LEDGERD_GOLDEN")
+	if golden == "" {
+		fmt.Fprintln(os.Stderr, "LEDGERD_GOLDEN must be what tools/unpack-golden prints")
 		return 1
 	}
 	seed = rand.Uint64()

@@ -33,6 +33,7 @@ func TestRemoteClient(t *testing.T) {
 				ours:     newClient(t, address),
 				theirs: newClient(t, serveFlowGo(t, c, grpc.MaxRecvMsgSize(1<<30),
 					grpc.MaxSendMsgSize(1<<30))),
+				sameErrors: sameTexts,
 			}
 			<-r.ours.Ready()
 			for step := range remoteSteps {
@@ -55,19 +56,22 @@ func newClient(t *testing.T, address string) *remote.Client {
 	return client
 }
 
-// remotes are two services that must give the same answers.
+// remotes are two ledgers that must give the same answers.
 type remotes struct {
 	*workload
-	ours, theirs *remote.Client
+	ours, theirs ledger.Ledger
+	sameErrors   func(ours, theirs error) bool
 	states       []ledger.State // All that were answered, newest last.
 }
 
+func sameTexts(ours, theirs error) bool { return fmt.Sprint(ours) == fmt.Sprint(theirs) }
+
 // both calls `call` for either, and compares what it returns.
-func (r *remotes) both(t *testing.T, what string, call func(*remote.Client) (any, error)) any {
+func (r *remotes) both(t *testing.T, what string, call func(ledger.Ledger) (any, error)) any {
 	t.Helper()
 	ours, ourError := call(r.ours)
 	theirs, theirError := call(r.theirs)
-	if fmt.Sprint(ourError) != fmt.Sprint(theirError) {
+	if !r.sameErrors(ourError, theirError) {
 		t.Errorf("%s: %v, but flow-go: %v", what, ourError, theirError)
 	}
 	if !reflect.DeepEqual(ours, theirs) {
@@ -78,7 +82,7 @@ func (r *remotes) both(t *testing.T, what string, call func(*remote.Client) (any
 
 func (r *remotes) step(t *testing.T) {
 	if len(r.states) == 0 {
-		state := r.both(t, "InitialState", func(client *remote.Client) (any, error) {
+		state := r.both(t, "InitialState", func(client ledger.Ledger) (any, error) {
 			return client.InitialState(), nil
 		})
 		r.states = append(r.states, state.(ledger.State))
@@ -86,7 +90,7 @@ func (r *remotes) step(t *testing.T) {
 	state := r.someState()
 	switch r.IntN(8) {
 	case 0:
-		r.both(t, "HasState", func(client *remote.Client) (any, error) {
+		r.both(t, "HasState", func(client ledger.Ledger) (any, error) {
 			return client.HasState(state), nil
 		})
 	case 1:
@@ -94,7 +98,7 @@ func (r *remotes) step(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.both(t, "GetSingleValue", func(client *remote.Client) (any, error) {
+		r.both(t, "GetSingleValue", func(client ledger.Ledger) (any, error) {
 			return client.GetSingleValue(query)
 		})
 	case 2:
@@ -128,7 +132,7 @@ func (r *remotes) get(t *testing.T, state ledger.State) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.both(t, "Get", func(client *remote.Client) (any, error) { return client.Get(query) })
+	r.both(t, "Get", func(client ledger.Ledger) (any, error) { return client.Get(query) })
 }
 
 // prove asks for no register twice: if it is missing, flow-go's service dies.
@@ -141,7 +145,7 @@ func (r *remotes) prove(t *testing.T, state ledger.State) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.both(t, "Prove", func(client *remote.Client) (any, error) { return client.Prove(query) })
+	r.both(t, "Prove", func(client ledger.Ledger) (any, error) { return client.Prove(query) })
 }
 
 func (r *remotes) set(t *testing.T, state ledger.State) {
@@ -164,7 +168,7 @@ func (r *remotes) set(t *testing.T, state ledger.State) {
 		state  ledger.State
 		update *ledger.TrieUpdate
 	}
-	answer := r.both(t, "Set", func(client *remote.Client) (any, error) {
+	answer := r.both(t, "Set", func(client ledger.Ledger) (any, error) {
 		state, update, err := client.Set(converted)
 		return result{state, update}, err
 	})
