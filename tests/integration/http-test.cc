@@ -96,7 +96,7 @@ protected:
     Page page;
     std::istringstream lines(output);
     for (std::string line; std::getline(lines, line);) {
-      const auto sample = nlohmann::json::parse(line);
+      const auto sample = nlohmann::ordered_json::parse(line);  // Labels as they stand there.
       std::string name = sample["name"];
       page.types[name] = sample["type"];
       if (!sample["labels"].empty()) {
