@@ -40,6 +40,7 @@ client::ConnectOptions connectTo(kj::StringPtr socket, TransportChoice transport
   to.address = socket;
   to.connection.name = "fairness"_kj;
   to.connection.transport = transport;
+  to.connection.directReads = false;  // Calls are what is measured.
   return to;
 }
 
