@@ -3,7 +3,8 @@
 // The same operations for threads without an event loop: each call returns its answer or throws.
 //
 // The client runs a loop of its own on a thread of its own, and a call costs a hop there and back
-// (some 12 us); reads that need no call do not go there. Callers that make very many calls want LedgerClient, on a loop of theirs.
+// (some 12 us); reads that need no call do not go there. Callers that make very many calls want
+// LedgerClient, on a loop of theirs.
 
 #include "client/connect.h"
 #include "client/ledger-client.h"

@@ -40,6 +40,7 @@ Connection::Connection(kj::Own<kj::AsyncCapabilityStream> from, const Connection
 
 void Connection::noteLoss() {
   lost = true;
+  KJ_IF_MAYBE (opener, views()) opener->noteLoss();
   whenLost.fulfiller->fulfill();
 }
 

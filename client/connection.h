@@ -35,7 +35,8 @@ struct ConnectionOptions {
   // Registers may be read in the server's store, with no call, if the server lets this user.
   bool directReads = true;
 
-  // Where views of states are kept for that. Null: the connection has its own. Must outlive it.
+  // Where views of states are kept for that. Null: the connection has its own. It holds on to
+  // them.
   kj::Maybe<const DirectReads&> reads = nullptr;
 
   // The most payload bytes of a request or a reply. It also bounds the messages that we take.
@@ -64,9 +65,12 @@ public:
   rpc::Session::Client& session() { return KJ_ASSERT_NONNULL(agreed).session; }
   Transport& transport() { return *KJ_ASSERT_NONNULL(agreed).transport; }
   const DirectReads& directReads() const { return *reads; }
-  // Null: the server does not let us.
+  // Null: the server does not let us, or has not said so yet.
   kj::Maybe<ViewOpener&> views() {
-    return KJ_ASSERT_NONNULL(agreed).views.map([](auto& opener) -> ViewOpener& { return *opener; });
+    KJ_IF_MAYBE (both, agreed) {
+      KJ_IF_MAYBE (opener, both->views) return **opener;
+    }
+    return nullptr;
   }
   const ServerLimits& limits() const { return KJ_ASSERT_NONNULL(agreed).limits; }
 

@@ -18,7 +18,7 @@ constexpr uint64_t IN_PLACE_BYTES = 16 << 10;
 // something else.
 constexpr uint64_t MAX_COPY_BYTES = 1 << 20;
 
-// The most registers to read on the caller's thread: a server reads more of them on all its threads.
+// The most registers to read on the caller's thread: a server reads more on all its threads.
 constexpr size_t MAX_REGISTERS = 512;
 
 bool isGood(EncodedKey key) {
@@ -120,11 +120,12 @@ void DirectReads::add(kj::Own<const StateView> view) const {
   kj::Maybe<Entry> displaced;  // Destroyed after the lock is given back.
   auto lock = views.lockExclusive();
   if (lock->size() == MAX_VIEWS) {
-    auto* oldest = std::find_if(lock->begin(), lock->end(),
+    auto* unused = std::find_if(lock->begin(), lock->end(),
                                 [](const Entry& entry) { return !entry.used.load(); });
-    if (oldest == lock->end()) oldest = lock->begin();
-    displaced = kj::mv(*oldest);
-    std::move(oldest + 1, lock->end(), oldest);
+    // Where all are in use, to displace one would only have it opened again.
+    if (unused == lock->end()) return;
+    displaced = kj::mv(*unused);
+    std::move(unused + 1, lock->end(), unused);
     lock->removeLast();
   }
   lock->add(Entry(kj::mv(view)));

@@ -29,12 +29,12 @@ public:
   kj::Maybe<View> getSingleValue(const RootHash& state, EncodedKey key) const;
   kj::Maybe<Values> get(const RootHash& state, kj::ArrayPtr<const EncodedKey> keys) const;
 
-  // Displaces the least recently used one if there are too many.
+  // If there are too many it displaces one that nobody has used lately, or else is not kept.
   void add(kj::Own<const StateView> view) const;
   bool has(const RootHash& state) const { return find(state) != nullptr; }
 
-  // Lets go of the views that nobody used since the last sweep, or that are no longer current; tells
-  // how many are left.
+  // Lets go of the views that nobody used since the last sweep, or that are no longer current;
+  // tells how many are left.
   size_t sweep() const;
 
   // Lets go of the views that do not hold any more: a connection is lost.

@@ -104,7 +104,7 @@ struct ServerInfo {
   } checkpoints;
 };
 
-// How registers were read with no call (direct-reads.h), and why some that might have been were not.
+// How registers were read with no call (direct-reads.h), and why some were not.
 struct ReadCounts {
   uint64_t direct;     // Registers.
   uint64_t evicted;    // Reads, as the next two: the state is not there any more.

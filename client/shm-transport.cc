@@ -42,6 +42,9 @@ kj::Array<uint32_t> arenasOf(kj::ArrayPtr<const rpc::ArenaSpan> spans) {
   return kj::heapArray<uint32_t>(ids.slice(0, count));
 }
 
+// A server bounds the descriptors that a session has been given and still holds.
+constexpr size_t OPENED_AT_A_TIME = 16;
+
 constexpr uint32_t MAX_NODE_SEGMENTS = uint32_t(1) << NodeRef::SEGMENT_BITS;
 constexpr uint32_t MAX_PAYLOAD_SEGMENTS = uint32_t(1) << 16;
 
@@ -107,12 +110,12 @@ kj::Promise<kj::Own<const StateView>> ShmTransport::receiveView(
   KJ_REQUIRE(nodes.size() <= MAX_NODE_SEGMENTS && payloads.size() <= MAX_PAYLOAD_SEGMENTS,
              "the server's view has too many segments", nodes.size(), payloads.size());
   KJ_REQUIRE(view.getLeaseValue() != 0, "the server's view has no lease");
-  kj::Vector<kj::Promise<Mapping>> opening;
-  for (auto segment : nodes) opening.add(replyArenas.open(segment.getArena()));
-  for (auto segment : payloads) opening.add(replyArenas.open(segment.getArena()));
-  opening.add(replyArenas.open(view.getLeaseArena()));
-  opening.add(replyArenas.open(view.getEvictionsArena()));
-  return kj::joinPromises(opening.releaseAsArray())
+  kj::Vector<uint32_t> ids;
+  for (auto segment : nodes) ids.add(segment.getArena());
+  for (auto segment : payloads) ids.add(segment.getArena());
+  ids.add(view.getLeaseArena());
+  ids.add(view.getEvictionsArena());
+  return openAll(ids.releaseAsArray())
       .then([this, view, nodes, payloads, state,
              connection = kj::mv(connection)](kj::Array<Mapping> mappings) mutable {
         const auto* next = mappings.begin();
@@ -127,6 +130,21 @@ kj::Promise<kj::Own<const StateView>> ShmTransport::receiveView(
                                                        leaseAt, view.getLeaseValue());
         return kj::Own<const StateView>(kj::atomicRefcounted<StateView>(
             state, kj::mv(store), kj::mv(lease), kj::mv(connection)));
+      });
+}
+
+kj::Promise<kj::Array<Mapping>> ShmTransport::openAll(kj::Array<uint32_t> ids,
+                                                      kj::Vector<Mapping> opened) {
+  if (opened.size() == ids.size()) return opened.releaseAsArray();
+  const size_t end = kj::min(ids.size(), opened.size() + OPENED_AT_A_TIME);
+  auto opening = KJ_MAP(id, ids.slice(opened.size(), end)) {
+    return replyArenas.open(id);
+  };
+  return kj::joinPromises(kj::mv(opening))
+      .then([this, ids = kj::mv(ids),
+             opened = kj::mv(opened)](kj::Array<Mapping> more) mutable {
+        for (auto& mapping : more) opened.add(kj::mv(mapping));
+        return openAll(kj::mv(ids), kj::mv(opened));
       });
 }
 

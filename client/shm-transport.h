@@ -33,6 +33,9 @@ public:
                                                     kj::Own<const ConnectionEnd> connection);
 
 private:
+  // Opens those of `ids` that come after `opened`, a few at a time; all of them.
+  kj::Promise<kj::Array<kj::Own<const shm::MappedArena>>> openAll(
+      kj::Array<uint32_t> ids, kj::Vector<kj::Own<const shm::MappedArena>> opened = {});
   kj::Promise<Received> receiveSpan(const rpc::ArenaSpan& span, rpc::Region::Client region);
   kj::Promise<Received> receiveTable(const rpc::SpanTable& table, uint64_t length,
                                      rpc::Region::Client region);

@@ -14,6 +14,7 @@ namespace {
 
 constexpr uint64_t SLOT_MASK = (uint64_t(1) << NodeRef::SLOT_BITS) - 1;
 constexpr uint64_t CACHE_LINE = 64;
+constexpr uint64_t LARGE_BYTES = 1 << 20;
 
 template <typename T>
 T loadWord(const T& from) {
@@ -123,6 +124,8 @@ Result<kj::Array<kj::byte>> StateView::read(EncodedKey key) const {
   KJ_IF_MAYBE (error, check(key)) return kj::mv(*error);
   Value value;
   const bool makesSense = find(pathOf(key), value);
+  // Before memory is taken for it: what was taken back may have any length.
+  if (value.size() > LARGE_BYTES && standing() == Standing::TAKEN_BACK) return gone();
   kj::Array<kj::byte> copy;
   if (makesSense) copy = kj::heapArray(value);
   if (standing() == Standing::TAKEN_BACK) return gone();
@@ -138,6 +141,7 @@ Result<kj::Array<kj::Array<kj::byte>>> StateView::read(kj::ArrayPtr<const Encode
   pathsOf(keys, paths);
   auto values = kj::heapArray<Value>(keys.size());
   const bool makesSense = find(paths, values);
+  if (standing() == Standing::TAKEN_BACK) return gone();
   kj::Array<kj::Array<kj::byte>> copies;
   if (makesSense) {
     copies = KJ_MAP(value, values) {

@@ -2,7 +2,7 @@
 #pragma once
 // One state of the ledger, read in the server's store itself: a register without a call.
 //
-// A view keeps its state with the server, where memory is not short: then the server takes back what
+// A view keeps its state with the server, unless memory is short: then the server takes back what
 // was evicted. So what was read counts only if standing(), asked afterwards, is not TAKEN_BACK.
 //
 // The server is not believed more than it has to be: every reference and length is checked against
@@ -27,8 +27,8 @@ struct ConnectionEnd final : public kj::AtomicRefcounted {
   mutable std::atomic<bool> lost{false};
 };
 
-// Thread: every method is const and may be called from any thread; may be dropped on any thread, and
-// outlive its client.
+// Thread: every method is const and may be called from any thread; may be dropped on any thread,
+// and outlive its client.
 class StateView final : public Lease {
 public:
   // Memory of the server, mapped. Null and zero: there is no such segment.

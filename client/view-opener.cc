@@ -27,6 +27,10 @@ ViewOpener::ViewOpener(rpc::Session::Client session, ShmTransport& transport, kj
       tasks(*this) {}
 
 ViewOpener::~ViewOpener() noexcept(false) {
+  noteLoss();
+}
+
+void ViewOpener::noteLoss() {
   end->lost = true;
   reads->dropTakenBack();
 }

@@ -25,6 +25,9 @@ public:
   // Error: the server's refusal.
   kj::Promise<Result<kj::Own<const StateView>>> open(const RootHash& state);
 
+  // The connection is lost: views are no longer good.
+  void noteLoss();
+
   // A read of `state` takes a call, for want of a view: the next ones may not.
   void missed(const RootHash& state);
 

@@ -817,7 +817,7 @@ struct SessionUse @0xa544b5c9c2e25e4d {
   callsInFlight @7 :UInt32;
   arenas @8 :ArenaUse;
   registeredArenas @9 :UInt32;  # Arenas of the client's that are registered or offered.
-  pinnedStates @10 :UInt32;     # States that it keeps by regions of values in the store.
+  pinnedStates @10 :UInt32;     # States that it keeps by what it reads in the store.
   isThis @11 :Bool;             # The session that asks.
 
   enum Transport @0xe81e24f7a137a5b5 {

@@ -27,7 +27,7 @@ struct ServiceLimits {
   uint64_t inlineThreshold;  // Longer replies go through shared memory.
   uint64_t arenaBytes;       // Reply arenas of one session.
   uint64_t messageWords;     // Longest message taken.
-  uint32_t regions = 65536;  // Held by one session; as many again of values in the store.
+  uint32_t regions = 65536;  // Held by one session; of what lies in the store 4,096 at the most.
   uint32_t referencedStates = 8;  // That a session's references into the store keep.
   uint32_t callsInFlight = 4096;
   uint32_t batchOperations = 65536;

@@ -85,7 +85,8 @@ protected:
   kj::Own<const shm::ArenaSet> arenas =
       shm::ArenaSet::create(*memory, kj::atomicRefcounted<shm::RetiredArenas>());
   kj::Own<const StoreReferences> references = kj::atomicRefcounted<StoreReferences>(
-      kj::atomicAddRef(*arenas), StoreReferences::Limits{.references = 100, .states = 100});
+      kj::atomicAddRef(*arenas), kj::atomicRefcounted<shm::RetiredArenas>(),
+      StoreReferences::Limits{.references = 100, .states = 100});
   kj::Own<const Store> store = kj::atomicRefcounted<Store>(*memory);
   std::map<uint32_t, kj::Own<const shm::MappedArena>> mappings;
 };

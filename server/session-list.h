@@ -40,7 +40,7 @@ struct SessionUse {
   uint32_t callsInFlight;
   shm::ArenaSetUse arenas;    // For replies.
   uint32_t registeredArenas;  // Of the client's memory, offered ones included.
-  uint32_t pinnedStates;      // Kept by values that it may read in the store.
+  uint32_t pinnedStates;      // Kept by what it may read in the store.
 };
 
 // One session, as its place in the list. Thread: every method is const and may be called from any

@@ -60,8 +60,8 @@ Session::Session(const Host& host, const SessionTerms& terms, SessionPeer client
       arenas(shm::ArenaSet::create(host.sharedMemory, kj::atomicAddRef(host.retiredArenas),
                                    arenaOptions(host.limits))),
       references(kj::atomicRefcounted<StoreReferences>(
-          kj::atomicAddRef(*arenas), StoreReferences::Limits{host.limits.regions,
-                                                             host.limits.referencedStates})),
+          kj::atomicAddRef(*arenas), kj::atomicAddRef(host.retiredArenas),
+          StoreReferences::Limits{host.limits.regions, host.limits.referencedStates})),
       peerArenas(kj::atomicRefcounted<PeerArenas>()),
       listed(kj::atomicRefcounted<ListedSession>(
           factsOf(terms, kj::mv(client)), kj::atomicAddRef(*arenas), kj::atomicAddRef(*references),

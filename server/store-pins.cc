@@ -14,17 +14,28 @@ void StorePins::remove(const StoreReferences& references) const {
 }
 
 bool StorePins::revoke(const Ledger& ledger) const {
-  kj::Vector<kj::Own<const Trie>> tries;  // Destroyed after the lock is given back.
-  {
-    auto lock = known.lockShared();
-    for (auto* references : *lock) {
-      for (auto& trie : references->revoke(ledger)) tries.add(kj::mv(trie));
-    }
+  const uint64_t before = revocations.load();
+  // One at a time: who comes second waits until the memory is there.
+  auto turn = revoking.lockExclusive();
+  std::set<const Trie*> states;
+  for (auto& references : all()) {
+    StoreReferences::Revoked revoked;
+    references->revoke(ledger, revoked);
+    for (auto& trie : revoked.tries) states.insert(trie.get());
+    references->retire(revoked);
   }
-  if (tries.size() == 0) return false;
+  if (states.size() == 0) return revocations.load() != before;
+  ++revocations;
   spdlog::warn("memory is short: took back {} states that clients read and that were evicted",
-               tries.size());
+               states.size());
   return true;
+}
+
+kj::Vector<kj::Own<const StoreReferences>> StorePins::all() const {
+  auto lock = known.lockShared();
+  kj::Vector<kj::Own<const StoreReferences>> result(lock->size());
+  for (auto* references : *lock) result.add(kj::atomicAddRef(*references));
+  return result;
 }
 
 }  // namespace ledger::server

@@ -7,6 +7,7 @@
 
 #include <kj/mutex.h>
 
+#include <atomic>
 #include <set>
 
 namespace ledger::server {
@@ -18,11 +19,17 @@ public:
   void add(const StoreReferences& references) const;
   void remove(const StoreReferences& references) const;
 
-  // Ends all references to states that `ledger` does not hold any more, and tells whether there
-  // were any. Frees what only they kept, which takes time: not on an event loop.
+  // Ends all references to states that `ledger` does not hold any more, and frees what only they
+  // kept, which takes time: not on an event loop. Tells whether there were any, or another thread
+  // has just done so.
   bool revoke(const Ledger& ledger) const;
 
 private:
+  kj::Vector<kj::Own<const StoreReferences>> all() const;
+
+  mutable std::atomic<uint64_t> revocations{0};  // That found any.
+  struct Turn {};
+  kj::MutexGuarded<Turn> revoking;
   kj::MutexGuarded<std::set<const StoreReferences*>> known;
 };
 

@@ -131,39 +131,46 @@ kj::Maybe<StoreReferences::Opened> StoreReferences::open(uint32_t id) const {
   return Opened{kj::atomicAddRef(segment), segment.openReadOnly()};
 }
 
-kj::Own<const Trie> StoreReferences::end(State& state, uint32_t lease,
-                                         UnusedSegments& unused) const {
+void StoreReferences::end(State& state, uint32_t lease, Revoked& out) const {
   // First: a client that sees any byte of what comes to lie there sees this too.
   __atomic_add_fetch(leaseAt(state, lease), 1, __ATOMIC_SEQ_CST);
   auto& held = state.held[lease];
   auto entry = state.tries.find(held.trie.get());
   if (--entry->second == 0) state.tries.erase(entry);
+  out.tries.add(kj::mv(held.trie));
   for (auto id : held.segments) {
     auto& segment = state.segments.at(id);
-    if (--segment.uses == 0) unused.add(kj::mv(segment.memory));
+    if (--segment.uses == 0) out.segments.add(kj::mv(segment.memory));
   }
   held.segments = nullptr;
-  return kj::mv(held.trie);
 }
 
-kj::Vector<kj::Own<const Trie>> StoreReferences::revoke(const Ledger& ledger) const {
-  UnusedSegments unused;
-  kj::Vector<kj::Own<const Trie>> tries;
+void StoreReferences::retire(Revoked& what) const {
+  // The store may have closed one before the client opened it.
+  for (auto& segment : what.segments) {
+    if (!segment->isShared()) retired->add(kj::mv(segment));
+  }
+}
+
+void StoreReferences::revoke(const Ledger& ledger, Revoked& out) const {
   auto lock = state.lockExclusive();
   for (uint32_t lease = 0; lease < lock->held.size(); ++lease) {
     auto& trie = lock->held[lease].trie;
-    if (trie.get() != nullptr && !ledger.holds(*trie)) tries.add(end(*lock, lease, unused));
+    if (trie.get() != nullptr && !ledger.holds(*trie)) end(*lock, lease, out);
   }
-  return tries;
 }
 
 kj::Maybe<kj::Own<const Trie>> StoreReferences::Reference::release() {
-  UnusedSegments unused;
+  Revoked ended;
   auto from = kj::mv(owner);
-  auto lock = from->state.lockExclusive();
-  KJ_DEFER(lock->leasesAgain.add(lease));
-  if (lock->held[lease].trie.get() == nullptr) return nullptr;
-  return from->end(*lock, lease, unused);
+  {
+    auto lock = from->state.lockExclusive();
+    lock->leasesAgain.add(lease);
+    if (lock->held[lease].trie.get() == nullptr) return nullptr;
+    from->end(*lock, lease, ended);
+  }
+  from->retire(ended);
+  return kj::mv(ended.tries[0]);
 }
 
 StoreReferences::Reference::~Reference() noexcept(false) {

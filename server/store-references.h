@@ -15,6 +15,7 @@
 #include "ledger/ledger.h"
 #include "schema/bulk.h"
 #include "shm/arena-set.h"
+#include "shm/retired-arenas.h"
 
 #include <kj/mutex.h>
 #include <kj/refcount.h>
@@ -34,9 +35,11 @@ public:
   static constexpr uint32_t MOST_REFERENCES = 4096;
   static constexpr uint64_t LEASES_BYTES = MOST_REFERENCES * rpc::Lease::BYTES;
 
-  // `ids` gives the segments theirs.
-  StoreReferences(kj::Own<const shm::ArenaSet> ids, const Limits& limits)
-      : ids(kj::mv(ids)), limits(limits) {}
+  // `ids` gives the segments theirs. `retired` keeps those that the store has closed and the client
+  // still has open.
+  StoreReferences(kj::Own<const shm::ArenaSet> ids, kj::Own<const shm::RetiredArenas> retired,
+                  const Limits& limits)
+      : ids(kj::mv(ids)), retired(kj::mv(retired)), limits(limits) {}
 
   // Move-only; may be dropped on any thread.
   class Reference final {
@@ -88,9 +91,18 @@ public:
   // A whole state. Null: the client holds as much as it may.
   kj::Maybe<ReferredStore> refer(Ledger::PinnedStore pinned) const;
 
-  // Ends the references to tries that `ledger` does not hold any more. The tries are for the caller
-  // to drop, which frees what only they kept.
-  kj::Vector<kj::Own<const Trie>> revoke(const Ledger& ledger) const;
+  // What ended references kept.
+  struct Revoked {
+    kj::Vector<kj::Own<const Trie>> tries;
+    kj::Vector<kj::Own<const StoreSegment>> segments;
+  };
+
+  // Drops the segments, once no lock is held. Those that the client has open stay counted.
+  void retire(Revoked& what) const;
+
+  // Ends the references to tries that `ledger` does not hold any more, and adds what they kept:
+  // nothing is freed before the caller drops it.
+  void revoke(const Ledger& ledger, Revoked& out) const;
 
   struct Opened {
     kj::Own<const shm::PeerReadable> segment;
@@ -114,7 +126,6 @@ private:
     kj::Own<const Trie> trie;  // Null: there is no such reference, or it was revoked.
     kj::Array<uint32_t> segments;  // Ids, each once.
   };
-  using UnusedSegments = kj::Vector<kj::Own<const StoreSegment>>;
   struct State {
     std::map<uint32_t, Segment> segments;      // By id.
     std::map<uint64_t, uint32_t> idsBySerial;  // Of the same.
@@ -128,12 +139,12 @@ private:
   // A new reference's lease. Null: there may be no more. The caller fills in the segments.
   kj::Maybe<rpc::Lease> lend(State& state, kj::Own<const Trie> trie, uint32_t& index) const;
   uint32_t use(State& state, const StoreSegment& segment) const;
-  // Takes from a reference what it keeps; it had not been revoked. `unused` is to be dropped once
-  // the lock is given back.
-  kj::Own<const Trie> end(State& state, uint32_t lease, UnusedSegments& unused) const;
+  // Takes from a reference what it keeps; it had not been revoked.
+  void end(State& state, uint32_t lease, Revoked& out) const;
   static uint64_t* leaseAt(State& state, uint32_t index);
 
   const kj::Own<const shm::ArenaSet> ids;
+  const kj::Own<const shm::RetiredArenas> retired;
   const Limits limits;
   kj::MutexGuarded<State> state;
 };

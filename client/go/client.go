@@ -375,8 +375,14 @@ func (c *Client) States(ctx context.Context) ([]State, error) {
 func (c *Client) Batch(ctx context.Context, operations []Operation) ([]Result, error) {
 	operations = slices.Clone(operations)
 	for i, operation := range operations {
-		if set, is := operation.(SetOperation); is && set.ID == (SetID{}) {
-			set.ID = NewSetID()
+		set, is := operation.(SetOperation)
+		if pointer, isPointer := operation.(*SetOperation); isPointer && pointer != nil {
+			set, is = *pointer, true
+		}
+		if is {
+			if set.ID == (SetID{}) {
+				set.ID = NewSetID()
+			}
 			operations[i] = set
 		}
 	}

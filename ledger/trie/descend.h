@@ -40,7 +40,7 @@ bool descend(const Access& access, NodeRef root, const Path& path, PayloadRef& o
       const LeafSlot* leaf = access.leaf(node);
       if (leaf == nullptr) return false;
       out = load(leaf->payload);
-      return true;
+      return !out.isNull();
     }
     const InteriorSlot* interior = access.interior(node);
     if (interior == nullptr || depth == TRIE_HEIGHT) return false;

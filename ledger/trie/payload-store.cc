@@ -48,7 +48,8 @@ PayloadStore::Segment::~Segment() noexcept(false) {
 
 PayloadStore::Segment PayloadStore::newSegment(uint64_t bytes) const {
   Segment segment;
-  segment.memory = kj::atomicRefcounted<StoreSegment>("ledgerd-values"_kj, shm::roundUp(bytes, shm::pageSize()));
+  segment.memory = kj::atomicRefcounted<StoreSegment>("ledgerd-values"_kj,
+                                                      shm::roundUp(bytes, shm::pageSize()));
   segment.retired = retired.get();
   return segment;
 }

@@ -119,7 +119,7 @@ protected:
       shm::ArenaSet::create(*memory, kj::atomicRefcounted<shm::RetiredArenas>());
   kj::Own<const server::StoreReferences> references =
       kj::atomicRefcounted<server::StoreReferences>(
-          kj::atomicAddRef(*arenas),
+          kj::atomicAddRef(*arenas), kj::atomicRefcounted<shm::RetiredArenas>(),
           server::StoreReferences::Limits{.references = 100, .states = 100});
   kj::Own<const Store> store = kj::atomicRefcounted<Store>(*memory);
   Forest forest{1};  // For its page.
