@@ -111,14 +111,17 @@ HttpReply Admin::answer(const HttpRequest& request) const {
     return refusal(400, std::string("invalid JSON: ") + error.what());
   }
   if (!asked.is_object()) return refusal(400, "invalid JSON: the request must be an object");
-  const auto name = asked.value("commandName", Json(""));
-  if (!name.is_string()) return refusal(400, "invalid JSON: commandName must be a string");
-
-  const auto command = name.get<std::string>();
+  static const Json NOTHING;
+  // Not copied: it may be nested as deep as the body is long.
+  const auto name = asked.find("commandName"), data = asked.find("data");
+  if (name != asked.end() && !name->is_string()) {
+    return refusal(400, "invalid JSON: commandName must be a string");
+  }
+  const auto command = name == asked.end() ? std::string() : name->get<std::string>();
   logFields(spdlog::level::info, "received admin command",
             {{"command", command.substr(0, LOGGED_NAME)}});
   for (auto& each : commands()) {
-    if (command == each.name) return each.run(*this, asked.value("data", Json()));
+    if (command == each.name) return each.run(*this, data == asked.end() ? NOTHING : *data);
   }
   return refusal(400, "unknown command: " + command);
 }

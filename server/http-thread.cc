@@ -11,6 +11,12 @@ namespace {
 // How long accepting rests when descriptors are short.
 constexpr kj::Duration REST = 100 * kj::MILLISECONDS;
 
+// Between lines that tell of refused connections.
+constexpr kj::Duration QUIET = 10 * kj::SECONDS;
+
+// Events in a row.
+constexpr uint32_t BUSY_POLL_INTERVAL = 32;
+
 kj::StringPtr textOf(unsigned status) {
   switch (status) {
     case 200:
@@ -103,11 +109,9 @@ public:
 // A port's connections.
 class Port {
 public:
-  Port(kj::Timer& timer, HttpPort& port, const HttpLimits& limits, uint32_t& open,
-       kj::TaskSet& connections)
+  Port(kj::Timer& timer, HttpPort& port, const HttpLimits& limits, kj::TaskSet& connections)
       : timer(timer),
         limits(limits),
-        open(open),
         connections(connections),
         service(*table, port.answer, limits.bodyBytes),
         server(timer, *table, service, settings(callbacks)) {}
@@ -137,7 +141,11 @@ private:
 
   void serve(kj::Own<kj::AsyncIoStream> stream) {
     if (open >= limits.connections) {
-      spdlog::warn("an HTTP connection was refused: {} are open, as many as may be", open);
+      // Of a flood only the first is worth a line.
+      if (timer.now() >= quietUntil) {
+        spdlog::warn("HTTP connections are refused: {} are open, as many as may be", open);
+        quietUntil = timer.now() + QUIET;
+      }
       return;
     }
     ++open;
@@ -148,7 +156,8 @@ private:
 
   kj::Timer& timer;
   const HttpLimits& limits;
-  uint32_t& open;  // Of all ports.
+  uint32_t open = 0;
+  kj::TimePoint quietUntil = kj::origin<kj::TimePoint>();
   kj::TaskSet& connections;
   const kj::Own<const kj::HttpHeaderTable> table = kj::HttpHeaderTable::Builder().build();
   CloseAlways callbacks;
@@ -188,6 +197,8 @@ HttpThread::~HttpThread() noexcept(false) {
 
 void HttpThread::run(kj::Array<HttpPort> ports, const HttpLimits& limits) const {
   auto io = kj::setupAsyncIo();
+  // A flood of connections must not keep the loop from its timers and its end.
+  io.waitScope.setBusyPollInterval(BUSY_POLL_INTERVAL);
   auto stopped = kj::newPromiseAndCrossThreadFulfiller<void>();
   {
     auto lock = state.lockExclusive();
@@ -199,7 +210,6 @@ void HttpThread::run(kj::Array<HttpPort> ports, const HttpLimits& limits) const 
 
   // Destroyed from below: connections use their ports.
   LogErrors errors;
-  uint32_t open = 0;
   kj::Vector<kj::Own<Port>> served;
   kj::Vector<kj::Own<kj::ConnectionReceiver>> receivers;
   kj::TaskSet connections(errors);
@@ -208,7 +218,7 @@ void HttpThread::run(kj::Array<HttpPort> ports, const HttpLimits& limits) const 
     receivers.add(io.lowLevelProvider->wrapListenSocketFd(
         kj::mv(port.listener), kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC |
                                    kj::LowLevelAsyncIoProvider::ALREADY_NONBLOCK));
-    served.add(kj::heap<Port>(io.provider->getTimer(), port, limits, open, connections));
+    served.add(kj::heap<Port>(io.provider->getTimer(), port, limits, connections));
     ended = ended.exclusiveJoin(served.back()->acceptFrom(*receivers.back()));
   }
   ended.wait(io.waitScope);

@@ -32,7 +32,7 @@ struct HttpReply {
 };
 
 struct HttpLimits {
-  uint32_t connections = 64;  // On all ports together; more are closed at once.
+  uint32_t connections = 64;  // On each port; more are closed at once.
   kj::Duration connectionTime = 30 * kj::SECONDS;
   size_t bodyBytes = 64 << 10;
 };

@@ -610,6 +610,7 @@ kj::OneOf<Options, Exit> parseOptions(kj::ArrayPtr<const char* const> arguments)
   for (auto argument : arguments) {
     reversed.insert(reversed.begin(), withTwoDashes(argument));
     const auto& text = reversed.front();
+    if (app.get_option_no_throw(text.substr(0, text.find('='))) != nullptr) continue;
     KJ_IF_MAYBE (advice, adviceFor(text.c_str())) {
       misplaced = kj::str("error: ", text.substr(0, text.find('=')), ": ", *advice, "\n");
     }

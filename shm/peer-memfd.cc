@@ -24,6 +24,17 @@ kj::StringPtr kindOf(mode_t mode) {
   return "no file";
 }
 
+// What it is instead, as far as the kernel knows without asking a file system.
+PeerFault noMemfd(int fd) {
+  struct statx stats = {};
+  KJ_SYSCALL(statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &stats));
+  if (!S_ISREG(stats.stx_mode)) {
+    return {Cause::NOT_A_FILE,
+            kj::str("the descriptor is ", kindOf(stats.stx_mode), ", not a memfd")};
+  }
+  return {Cause::NOT_MEMFD, kj::str("the descriptor is a file, not a memfd")};
+}
+
 }  // namespace
 
 kj::OneOf<uint64_t, PeerFault> checkPeerMemfd(int fd, int seals) {
@@ -33,35 +44,27 @@ kj::OneOf<uint64_t, PeerFault> checkPeerMemfd(int fd, int seals) {
     return PeerFault{Cause::NOT_READABLE, kj::str("the descriptor is not open for reading")};
   }
 
-  struct stat stats;
-  KJ_SYSCALL(fstat(fd, &stats));
-  if (!S_ISREG(stats.st_mode)) {
-    return PeerFault{Cause::NOT_A_FILE,
-                     kj::str("the descriptor is ", kindOf(stats.st_mode), ", not a memfd")};
+  // First of all: a file system of the peer's own may let every other question wait for ever.
+  int has;
+  KJ_SYSCALL_HANDLE_ERRORS(has = fcntl(fd, F_GET_SEALS)) {
+    case EINVAL:
+      return noMemfd(fd);
+    default:
+      KJ_FAIL_SYSCALL("fcntl(F_GET_SEALS)", error);
   }
-
   struct statfs fileSystem;
   KJ_SYSCALL(fstatfs(fd, &fileSystem));
   if (fileSystem.f_type == HUGETLBFS_MAGIC) {
     return PeerFault{Cause::NOT_MEMFD, kj::str("a memfd of huge pages is not accepted")};
   }
-  if (fileSystem.f_type != TMPFS_MAGIC) {
-    return PeerFault{Cause::NOT_MEMFD, kj::str("the descriptor is a file, not a memfd")};
-  }
-
-  int has;
-  KJ_SYSCALL_HANDLE_ERRORS(has = fcntl(fd, F_GET_SEALS)) {
-    case EINVAL:
-      return PeerFault{Cause::NOT_MEMFD, kj::str("the descriptor knows no seals: not a memfd")};
-    default:
-      KJ_FAIL_SYSCALL("fcntl(F_GET_SEALS)", error);
-  }
+  if (fileSystem.f_type != TMPFS_MAGIC) return noMemfd(fd);
   if ((has & seals) != seals) {
     return PeerFault{Cause::NOT_SEALED, kj::str("the memfd has seals 0x", kj::hex(unsigned(has)),
                                                 ", it needs 0x", kj::hex(unsigned(seals)))};
   }
 
-  // Again, now that it cannot shrink: it may have, between the two calls.
+  // Now that it cannot shrink.
+  struct stat stats;
   KJ_SYSCALL(fstat(fd, &stats));
   return uint64_t(stats.st_size);
 }
