@@ -56,7 +56,7 @@ var background = context.Background()
 
 // Ready is closed once the server answers, or, as with flow-go's, once it did not for several minutes.
 func (l *Ledger) Ready() <-chan struct{} {
-	const patience = 10 * time.Minute
+	const patience, pause = 10 * time.Minute, time.Second
 	ready := make(chan struct{})
 	go func() {
 		defer close(ready)
@@ -68,12 +68,16 @@ func (l *Ledger) Ready() <-chan struct{} {
 				l.logger.Info().Msg("ledger service ready")
 				return
 			}
-			// The client has waited between attempts already.
 			if ctx.Err() != nil || l.isEnding() {
 				l.logger.Warn().Err(err).Msg("ledger service not ready, proceeding anyway")
 				return
 			}
 			l.logger.Warn().Err(err).Msg("ledger service not ready")
+			// The client waits between attempts, but not after a refusal.
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
+			}
 		}
 	}()
 	return ready
