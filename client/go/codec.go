@@ -62,6 +62,12 @@ func (c *codec) Decode() (*capnp.Message, error) {
 		c.end(protocolError("a message that cannot be read: %w", err))
 		return nil, err
 	}
+	// The library takes a message of nothing, and panics when it looks for the root.
+	if first, err := message.Segment(0); err != nil || len(first.Data()) < wordBytes {
+		err = protocolError("a message without content")
+		c.end(err)
+		return nil, err
+	}
 	message.TraverseLimit = c.limit
 	return message, nil
 }
