@@ -100,7 +100,9 @@ type traced struct {
 	Keys       []tracedKey
 	Value      blob
 	Values     []hexBytes
-	Result     bool
+	Result     json.RawMessage
+	Index      int
+	Error      string
 	Proof      blob
 	TrieUpdate blob `json:"trie_update"`
 }
@@ -222,7 +224,12 @@ func (c traced) make(l ledger.Ledger) (check func() error, err error) {
 	case "initial":
 		return same(l.InitialState() == state), nil
 	case "has":
-		return same(l.HasState(state) == c.Result), nil
+		return same(fmt.Sprint(l.HasState(state)) == string(c.Result)), nil
+	case "state_count":
+		return same(fmt.Sprint(l.StateCount()) == string(c.Result)), nil
+	case "state_by_index":
+		found, err := l.StateByIndex(c.Index)
+		return same(found == state && c.Error == ""), err
 	case "get_single":
 		query, err := ledger.NewQuerySingleValue(state, c.Key.key())
 		if err != nil {
