@@ -53,7 +53,9 @@ kj::Array<kj::byte> writeHandOverReply(const HandOverReply& reply) {
   storeLittle(bytes.begin() + 6, uint16_t(reply.code));
   storeLittle(bytes.begin() + 8, uint16_t(reply.reason));
   storeLittle(bytes.begin() + 10, uint16_t(length));
-  memcpy(bytes.begin() + HAND_OVER_REPLY_HEADER_BYTES, reply.message.begin(), length);
+  if (length > 0) {
+    memcpy(bytes.begin() + HAND_OVER_REPLY_HEADER_BYTES, reply.message.begin(), length);
+  }
   return bytes;
 }
 
