@@ -129,7 +129,7 @@ protected:
 
 TEST_F(ViewRace, AReaderNeverTakesOthersBytesForItsOwn) {
   const char* wanted = getenv("LEDGERD_RACE_ROUNDS");
-  const uint64_t rounds = wanted == nullptr ? 4'000 : std::stoull(wanted);
+  const uint64_t rounds = wanted == nullptr ? 1'500 : std::stoull(wanted);
   struct Told {
     kj::Own<const StateView> view;
     uint64_t number;
