@@ -4,9 +4,8 @@
 
 #include "client/held-regions.h"
 #include "client/view.h"
+#include "schema/bulk.h"
 #include "shm/mapped-arena.h"
-
-#include <atomic>
 
 namespace ledger::client {
 
@@ -26,10 +25,7 @@ public:
   ~RegionLease() noexcept(false) { regions->giveBack(number); }
 
   bool isIntact() const override {
-    if (leaseAt == nullptr) return true;
-    // Not before what was read until now.
-    std::atomic_thread_fence(std::memory_order_acquire);
-    return __atomic_load_n(leaseAt, __ATOMIC_RELAXED) == leaseValue;
+    return leaseAt == nullptr || rpc::Lease::holds(leaseAt, leaseValue);
   }
 
 private:

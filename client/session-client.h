@@ -11,15 +11,14 @@
 
 namespace ledger::client {
 
-// A Set without an id is sent without one. Every read is a call: who has looked for it in
-// directReads() in vain asks here.
+// A Set without an id is sent without one. Every read is a call: who may read directly has tried
+// that before (DirectReads).
 class SessionClient final : public LedgerClient, public kj::Refcounted {
 public:
   explicit SessionClient(kj::Own<Connection> connection);
 
   bool isLost() const { return connection->isLost(); }
   kj::Promise<void> onLost() { return connection->onLost(); }  // See Connection.
-  const DirectReads& directReads() const { return connection->directReads(); }
 
   kj::Promise<Result<RootHash>> initialState() override;
   kj::Promise<Result<bool>> hasState(const RootHash& state) override;

@@ -34,8 +34,6 @@ kj::Maybe<Error> check(EncodedKey key) {
   return validateKey(key);
 }
 
-}  // namespace
-
 // For descend().
 struct MappedAccess {
   const StateView::Store& store;
@@ -80,6 +78,8 @@ struct MappedAccess {
     }
   }
 };
+
+}  // namespace
 
 StateView::Standing StateView::standing() const {
   // Not before what was read until now.

@@ -74,7 +74,6 @@ public:
   bool isIntact() const override { return standing() != Standing::TAKEN_BACK; }
 
 private:
-  friend struct MappedAccess;
   bool valueOf(PayloadRef record, const Path& path, Value& out) const;
 
   const RootHash root;

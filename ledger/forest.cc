@@ -22,8 +22,7 @@ kj::Own<const StoreSegment> makePage() {
 }  // namespace
 
 Forest::Forest(uint32_t capacity)
-    : capacity(capacity),
-      page(makePage()) {
+    : capacity(capacity), page(makePage()) {
   KJ_REQUIRE(capacity > 0, "a forest holds at least one trie");
 }
 
@@ -53,10 +52,8 @@ bool Forest::add(kj::Own<const Trie> trie) const {
 }
 
 kj::Maybe<kj::Own<const Trie>> Forest::find(const RootHash& root) const {
-  auto lock = state.lockShared();
-  auto found = lock->index.find(root);
-  if (found == lock->index.end()) return nullptr;
-  return kj::atomicAddRef(*lock->order[found->second - lock->evicted]);
+  KJ_IF_MAYBE (found, findNumbered(root)) return kj::mv(found->trie);
+  return nullptr;
 }
 
 kj::Maybe<Forest::Numbered> Forest::findNumbered(const RootHash& root) const {

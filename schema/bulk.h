@@ -15,6 +15,8 @@
 #include <kj/async.h>
 #include <kj/one-of.h>
 
+#include <atomic>
+
 namespace ledger::rpc {
 
 // A piece of an arena. offset + length does not overflow; whether the arena is that long is for its
@@ -31,6 +33,13 @@ struct Lease {
 
   ArenaSpan place = {0, 0, BYTES};
   uint64_t value = 0;  // 0: there is none.
+
+  // For the reader: whether what was read before the call counts. `at` is where the number lies.
+  static bool holds(const uint64_t* at, uint64_t value) {
+    // Not before what was read until now.
+    std::atomic_thread_fence(std::memory_order_acquire);
+    return __atomic_load_n(at, __ATOMIC_RELAXED) == value;
+  }
 };
 
 // In the message itself. The views live as long as the message; none is empty.

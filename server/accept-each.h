@@ -8,8 +8,8 @@
 
 namespace ledger::server {
 
-// Gives each connection to `serve`, until the promise is dropped. While accepting fails, for want of
-// descriptors, it is tried again from time to time. `receiver` and `timer` outlive the promise.
+// Gives each connection to `serve`, until the promise is dropped. While accepting fails, for want
+// of descriptors, it is tried again from time to time. `receiver` and `timer` outlive the promise.
 kj::Promise<void> acceptEach(kj::ConnectionReceiver& receiver, kj::Timer& timer,
                              kj::Function<void(kj::Own<kj::AsyncIoStream>)> serve);
 

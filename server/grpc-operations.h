@@ -32,7 +32,8 @@ bool isSmallGrpcCall(GrpcMethod method, uint64_t requestBytes);
 // Error: the message is over --max-request-size.
 kj::Maybe<Error> checkGrpcRequestSize(uint64_t requestBytes, const ServiceLimits& limits);
 
-// Executes one call; `method` is not HEALTH_WATCH. An Error's code is the status, its message the text that goes with it.
+// Executes one call; `method` is not HEALTH_WATCH. An Error's code is the status, its message the
+// text that goes with it.
 Result<GrpcReply> answerGrpcCall(const Host& host, GrpcMethod method,
                                  kj::ArrayPtr<const kj::byte> request, const Stop& stop);
 

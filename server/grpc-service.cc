@@ -159,8 +159,7 @@ private:
     if (method == GrpcMethod::HEALTH_WATCH) return watch(length);
     if (isWhole && isSmallGrpcCall(method, length) && !isGzip(bytes())) return answer();
     if (!host.workers.post([this]() { answer(); })) {
-      finish(makeError(Code::RESOURCE_EXHAUSTED, Reason::QUOTA, "the server is busy: ",
-                       host.workers.queued(), " operations wait for a worker"));
+      finish(queueFull(host.workers.queued()));
     }
   }
 

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/http-thread.h"
 
+#include "server/accept-each.h"
+
 #include <kj/async-io.h>
 #include <kj/debug.h>
 #include <spdlog/spdlog.h>
 
 namespace ledger::server {
 namespace {
-
-// How long accepting rests when descriptors are short.
-constexpr kj::Duration REST = 100 * kj::MILLISECONDS;
 
 // Between lines that tell of refused connections.
 constexpr kj::Duration QUIET = 10 * kj::SECONDS;
@@ -117,18 +116,8 @@ public:
         server(timer, *table, service, settings(callbacks)) {}
 
   kj::Promise<void> acceptFrom(kj::ConnectionReceiver& receiver) {
-    return receiver.accept()
-        .then(
-            [this](kj::Own<kj::AsyncIoStream>&& stream) -> kj::Promise<void> {
-              serve(kj::mv(stream));
-              return kj::READY_NOW;
-            },
-            [this](kj::Exception&& exception) -> kj::Promise<void> {
-              spdlog::warn("no HTTP connection can be accepted: {}",
-                           exception.getDescription().cStr());
-              return timer.afterDelay(REST);
-            })
-        .then([this, &receiver]() { return acceptFrom(receiver); });
+    return acceptEach(receiver, timer,
+                      [this](kj::Own<kj::AsyncIoStream> stream) { serve(kj::mv(stream)); });
   }
 
 private:

@@ -42,8 +42,7 @@ Seen readUntil(const std::atomic<bool>& done, const kj::MutexGuarded<Told>& told
     const Told mine = *told.lockShared();
     if (mine.value == nullptr) continue;
     memcpy(copy, mine.value, LENGTH);
-    std::atomic_thread_fence(std::memory_order_acquire);
-    if (__atomic_load_n(mine.lease, __ATOMIC_RELAXED) != mine.leaseValue) {
+    if (!rpc::Lease::holds(mine.lease, mine.leaseValue)) {
       ++seen.taken;
     } else if (std::all_of(copy, copy + LENGTH, [&](kj::byte b) { return b == mine.fill; })) {
       ++seen.good;

@@ -55,6 +55,11 @@ Error toError(rpc::BadPayload&& bad) {
   return {static_cast<Code>(bad.code), static_cast<Reason>(bad.reason), kj::mv(bad.message)};
 }
 
+Error queueFull(uint32_t length) {
+  return makeError(Code::RESOURCE_EXHAUSTED, Reason::QUOTA, "the server is busy: ", length,
+                   " operations wait for a worker");
+}
+
 Error outOfMemory(const shm::Shortage& shortage) {
   return makeError(Code::RESOURCE_EXHAUSTED, Reason::OUT_OF_MEMORY, shortage.describe());
 }

@@ -17,6 +17,9 @@ Error toError(rpc::BadPayload&& bad);
 // --memory-limit, or a limit above it, has no room for a request or a reply.
 Error outOfMemory(const shm::Shortage& shortage);
 
+// The workers' queue takes no more.
+Error queueFull(uint32_t length);
+
 // No arena could lend the bytes.
 Error toError(const shm::Refusal& refusal);
 

@@ -46,11 +46,6 @@ SessionFacts factsOf(const SessionTerms& terms, SessionPeer client) {
           .start = kj::systemPreciseMonotonicClock().now()};
 }
 
-Error queueFull(uint32_t length) {
-  return makeError(Code::RESOURCE_EXHAUSTED, Reason::QUOTA, "the server is busy: ", length,
-                   " operations wait for a worker");
-}
-
 }  // namespace
 
 Session::Session(const Host& host, const SessionTerms& terms, SessionPeer client,

@@ -58,8 +58,7 @@ kj::Promise<Result<Store>> referToState(Session& session, const RootHash& state)
        arenas = kj::atomicAddRef(*session.arenas),
        state](const Stop&) { return refer(ledger, *references, *arenas, state); });
   KJ_IF_MAYBE (promise, referred) return kj::mv(*promise);
-  return Result<Store>(makeError(Code::RESOURCE_EXHAUSTED, Reason::QUOTA, "the server is busy: ",
-                                 host.workers.queued(), " operations wait for a worker"));
+  return Result<Store>(queueFull(host.workers.queued()));
 }
 
 void fill(rpc::StateView::Builder view, Store referred, const Workers& workers) {

@@ -6,6 +6,7 @@
 
 #include "client/state-view.h"
 #include "ledger/trie/update.h"
+#include "schema/bulk.h"
 #include "server/store-references.h"
 #include "shm/mapped-arena.h"
 
@@ -30,10 +31,7 @@ kj::byte fillOf(uint64_t number, size_t index) {
 class ViewLease final : public Lease {
 public:
   ViewLease(const uint64_t* at, uint64_t value) : at(at), value(value) {}
-  bool isIntact() const override {
-    std::atomic_thread_fence(std::memory_order_acquire);
-    return __atomic_load_n(at, __ATOMIC_RELAXED) == value;
-  }
+  bool isIntact() const override { return rpc::Lease::holds(at, value); }
 
 private:
   const uint64_t* at;
